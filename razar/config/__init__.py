@@ -1,0 +1,1 @@
+"""Configuration: files in, typed immutable values or a list of faults out."""

@@ -1,0 +1,1 @@
+"""Where a component runs: the interface (base) and the engines behind it."""
