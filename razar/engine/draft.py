@@ -54,6 +54,12 @@ class Draft:
         return cursor
 
     @property
+    def turn(self) -> str | None:
+        """The component whose ignition the sequence waits for."""
+        turn: str | None = self._mission.get("turn", self._before.turn)
+        return turn
+
+    @property
     def hurry(self) -> bool:
         """Whether every grace period has been reduced to zero."""
         hurry: bool = self._mission.get("hurry", self._before.hurry)
@@ -81,7 +87,8 @@ class Draft:
     ) -> ComponentState:
         """Move a component to another state and say so."""
         before = self._components[id]
-        component = self.set(id, state=after, since=self.now, **changes)
+        since = before.since if after == before.state else self.now
+        component = self.set(id, state=after, since=since, **changes)
         self.facts.append(
             Transition(
                 component=id,

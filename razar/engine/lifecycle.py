@@ -95,7 +95,7 @@ def spawned(draft: Draft, event: Spawned) -> None:
     if component.closing is not None:
         _ask_to_stop(draft, draft[event.component])
         return
-    draft.enter(event.component, component.state, "spawned", since=component.since)
+    draft.enter(event.component, component.state, "spawned")
     if draft.plan.components[event.component].probe.kind != "exit":
         draft.emit(Probe(event.component, event.incarnation, "readiness"))
 

@@ -199,22 +199,22 @@ def _satisfied(other: ComponentState, condition: str) -> bool:
 
 
 def _ignite_next(draft: Draft) -> None:
-    """In sequence: the next component starts when the one before it is settled."""
+    """In sequence: the next component starts when the one whose turn it is, is settled."""
+    if draft.turn is not None and draft[draft.turn].state in ("igniting", "backoff", "stopping"):
+        return
     order, cursor = draft.plan.order, draft.cursor
     first_open = None
     for index in range(cursor, len(order)):
         id = order[index]
-        component = draft[id]
-        if _settled(component):
+        if _settled(draft[id]):
             continue
         if first_open is None:
             first_open = index
-        if component.state in ("igniting", "backoff", "stopping"):
-            break
-        if component.state == "pending" and _look_at_dependencies(draft, id)[0] == "ready":
+        # One that waits for a repair, or for something that does, lets the others pass.
+        if draft[id].state == "pending" and _look_at_dependencies(draft, id)[0] == "ready":
+            draft.mission(turn=id)
             lifecycle.ignite(draft, id, "boot")
             break
-        # Waiting for a repair, or for something that does: the others need not wait with it.
     advanced = len(order) if first_open is None else first_open
     if advanced != cursor:
         draft.mission(cursor=advanced)

@@ -69,7 +69,7 @@ class MissionState(Struct, frozen=True, kw_only=True):
     """The whole mission. ``components`` is never changed in place.
 
     ``cursor`` is a position in the plan's order before which nothing is left to do in this phase;
-    it only saves looking again.
+    it only saves looking again. ``turn`` is the component whose ignition the sequence waits for.
     """
 
     mission: str
@@ -81,6 +81,7 @@ class MissionState(Struct, frozen=True, kw_only=True):
     began: float = 0.0
     settled_at: float | None = None
     cursor: int = 0
+    turn: str | None = None
     environments: dict[str, str] = {}
     components: dict[str, ComponentState] = {}
     handshake: dict[str, Any] = {}
