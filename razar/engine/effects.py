@@ -74,6 +74,4 @@ class Quarantine(_Effect, frozen=True):
     error: str
 
 
-Effect = (
-    Launch | Probe | StopProbing | Signal | Kill | SetTimer | CancelTimer | RequestRepair | Quarantine
-)
+Effect = Launch | Probe | StopProbing | Signal | Kill | SetTimer | CancelTimer | RequestRepair | Quarantine

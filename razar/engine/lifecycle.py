@@ -127,9 +127,7 @@ def probe_passed(draft: Draft, event: ProbePassed) -> None:
 
 def _healthy(draft: Draft, component: ComponentState) -> None:
     id, incarnation = component.id, component.incarnation
-    draft.enter(
-        id, "running", "healthy", proven=True, failures=0, successes=0, probe_error=None, error=None
-    )
+    draft.enter(id, "running", "healthy", proven=True, failures=0, successes=0, probe_error=None, error=None)
     draft.emit(
         CancelTimer(id, incarnation, "deadline"),
         SetTimer(id, incarnation, "stable", draft.now + STABLE_AFTER),
@@ -198,7 +196,9 @@ def exited(draft: Draft, event: Exited) -> None:
         draft.enter(id, "completed", "exit", error=None)
     else:
         how = _describe_exit(event)
-        when = " before it was healthy" if component.state == "igniting" and not _is_exit_task(draft, id) else ""
+        when = (
+            " before it was healthy" if component.state == "igniting" and not _is_exit_task(draft, id) else ""
+        )
         _gone(draft, id, how + when, "exit", event.tail)
 
 
@@ -261,9 +261,7 @@ def _failed(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]
         draft.set(id, error=error)
         _give_up(draft, id, error, cause, tail)
         return
-    _back_off(
-        draft, id, cause, tail, restart_times=(*recent, draft.now), restarts=component.restarts + 1
-    )
+    _back_off(draft, id, cause, tail, restart_times=(*recent, draft.now), restarts=component.restarts + 1)
 
 
 def _back_off(draft: Draft, id: str, cause: str, tail: tuple[str, ...], **changes: object) -> None:

@@ -55,7 +55,10 @@ class Invariants:
                 continue
             for dependency in world.plan.components[fact.component].depends_on:
                 other = world.state.components[dependency.id]
-                allowed = {"healthy": {"running", "completed", "skipped"}, "completed": {"completed", "skipped"}}
+                allowed = {
+                    "healthy": {"running", "completed", "skipped"},
+                    "completed": {"completed", "skipped"},
+                }
                 if dependency.condition in allowed:
                     assert other.state in allowed[dependency.condition], f"{where}: {other}"
                 else:

@@ -1,0 +1,70 @@
+"""One supervisor for one mission folder: an advisory lock that dies with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+__all__ = ["AlreadyRunningError", "MissionLock"]
+
+
+class AlreadyRunningError(Exception):
+    """Another supervisor holds the lock; ``pid`` is its process id, None if it could not be read."""
+
+    def __init__(self, pid: int | None) -> None:
+        super().__init__(f"another supervisor (pid {pid or 'unknown'}) already runs this mission")
+        self.pid = pid
+
+
+class MissionLock:
+    """Holds ``razar.lock`` in the logs folder. The kernel releases it however the holder ends.
+
+    The file stays when the lock is released: removing it would let two supervisors lock two
+    files of the same name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock; raise AlreadyRunningError if somebody has it, OSError if it cannot be made."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            try:
+                raise AlreadyRunningError(_pid_in(fd)) from None
+            finally:
+                os.close(fd)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+    @staticmethod
+    def holder(path: str) -> int | None:
+        """Return the pid that holds the lock, 0 if it is unreadable, None if nobody does."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid_in(fd) or 0
+        else:
+            return None
+        finally:
+            os.close(fd)
+
+
+def _pid_in(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else None

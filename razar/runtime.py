@@ -1,0 +1,180 @@
+"""The one loop: take an event, ask the engine, write the journal, carry out the effects, tell the facts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from razar.engine import effects, events
+from razar.engine.facts import Fact, MissionSettled, MissionStopped
+from razar.engine.mission import anything_left, initial, step
+from razar.engine.plan import Plan
+from razar.engine.state import MissionState
+
+__all__ = ["Adapters", "Clock", "Projection", "Runtime"]
+
+#: Seconds of launching after which the loop gets to answer others before the next launch.
+LAUNCH_SLICE = 0.005
+
+
+class Clock:
+    """Epoch seconds that never jump: anchored once, then carried on by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Return the current epoch seconds."""
+        return time.monotonic() + self._offset
+
+
+#: Shows the facts to somebody (log, console, state file, metrics, traces); given the state after them.
+Projection = Callable[[Fact, MissionState], None]
+
+
+class Recorder(Protocol):
+    """The journal."""
+
+    def append(self, event: events.Event, at: float, jitter: float) -> None:
+        """Write one event before its effects are carried out."""
+
+
+class Adapters(Protocol):
+    """Carries out effects, and answers with events through ``Runtime.report``."""
+
+    def launch(self, effect: effects.Launch) -> events.Event:
+        """Start a process; return Spawned or LaunchFailed."""
+
+    def probe(self, effect: effects.Probe) -> None:
+        """Begin to probe."""
+
+    def stop_probing(self, effect: effects.StopProbing) -> None:
+        """Stop probing."""
+
+    def signal(self, effect: effects.Signal | effects.Kill) -> None:
+        """Signal or kill an incarnation."""
+
+    def request_repair(self, effect: effects.RequestRepair) -> None:
+        """Hand a failure to the repair agents."""
+
+    def quarantine(self, effect: effects.Quarantine) -> None:
+        """Record a component that was given up."""
+
+
+class Runtime:
+    """Owns the mission's state; everything that changes it goes through :meth:`report`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        journal: Recorder,
+        projections: Sequence[Projection],
+        clock: Clock,
+    ) -> None:
+        self.plan = plan
+        self.state: MissionState = initial(plan)
+        self.settled: asyncio.Future[MissionSettled] = asyncio.get_running_loop().create_future()
+        self.stopped: asyncio.Future[MissionStopped] = asyncio.get_running_loop().create_future()
+        #: Resolved when a settled mission has nothing left to supervise.
+        self.idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.adapters: Adapters | None = None
+        self._journal = journal
+        self._projections = list(projections)
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._jitter = random.SystemRandom().random
+        self._inbox: deque[events.Event] = deque()
+        self._draining = False
+        self._launches: deque[effects.Launch] = deque()
+        self._timers: dict[tuple[str, int, str], asyncio.TimerHandle] = {}
+
+    def report(self, event: events.Event) -> None:
+        """Take an event from an adapter; call on the loop's thread only."""
+        self._inbox.append(event)
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._inbox:
+                self._take(self._inbox.popleft())
+        finally:
+            self._draining = False
+
+    def _take(self, event: events.Event) -> None:
+        now, jitter = self._clock(), self._jitter()
+        outcome = step(self.plan, self.state, event, now, jitter)
+        if outcome.state is self.state and not outcome.effects:
+            return
+        self._journal.append(event, now, jitter)
+        self.state = outcome.state
+        for effect in outcome.effects:
+            self._carry_out(effect)
+        for fact in outcome.facts:
+            for projection in tuple(self._projections):
+                projection(fact, self.state)
+            self._announce(fact)
+        if self.state.phase == "settled" and not self.idle.done() and not anything_left(self.state):
+            self.idle.set_result(None)
+
+    def _announce(self, fact: Fact) -> None:
+        if isinstance(fact, MissionSettled) and not self.settled.done():
+            self.settled.set_result(fact)
+        elif isinstance(fact, MissionStopped) and not self.stopped.done():
+            self.stopped.set_result(fact)
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        adapters = self.adapters
+        assert adapters is not None, "the runtime is used before its adapters are there"
+        match effect:
+            case effects.Launch():
+                self._launches.append(effect)
+                if len(self._launches) == 1:
+                    self._loop.call_soon(self._launch_some)
+            case effects.Probe():
+                adapters.probe(effect)
+            case effects.StopProbing():
+                adapters.stop_probing(effect)
+            case effects.Signal() | effects.Kill():
+                adapters.signal(effect)
+            case effects.SetTimer():
+                self._set_timer(effect)
+            case effects.CancelTimer(component, incarnation, timer):
+                handle = self._timers.pop((component, incarnation, timer), None)
+                if handle is not None:
+                    handle.cancel()
+            case effects.RequestRepair():
+                adapters.request_repair(effect)
+            case effects.Quarantine():
+                adapters.quarantine(effect)
+
+    def _launch_some(self) -> None:
+        """Launch in slices, so that probes and operators are answered between them."""
+        assert self.adapters is not None
+        until = time.monotonic() + LAUNCH_SLICE
+        while self._launches:
+            self.report(self.adapters.launch(self._launches.popleft()))
+            if self._launches and time.monotonic() > until:
+                self._loop.call_soon(self._launch_some)
+                return
+
+    def _set_timer(self, effect: effects.SetTimer) -> None:
+        key = (effect.component, effect.incarnation, effect.timer)
+        previous = self._timers.pop(key, None)
+        if previous is not None:
+            previous.cancel()
+
+        def fire() -> None:
+            self._timers.pop(key, None)
+            self.report(events.TimerFired(effect.component, effect.incarnation, effect.timer))
+
+        self._timers[key] = self._loop.call_later(max(0.0, effect.at - self._clock()), fire)
+
+    def follow(self, projection: Projection) -> Callable[[], None]:
+        """Tell the facts to one more listener, until the returned function is called."""
+        self._projections.append(projection)
+        return lambda: self._projections.remove(projection)
