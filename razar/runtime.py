@@ -39,7 +39,7 @@ Projection = Callable[[Fact, MissionState], None]
 class Recorder(Protocol):
     """The journal."""
 
-    def append(self, event: events.Event, at: float, jitter: float) -> None:
+    def append(self, event: events.Event, at: float, jitter: float) -> object:
         """Write one event before its effects are carried out."""
 
 

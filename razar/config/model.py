@@ -130,7 +130,10 @@ class RepairSettings(Struct, frozen=True, kw_only=True):
 
 
 class MissionConfig(Struct, frozen=True, kw_only=True):
-    """A whole boot_config.json. ``root`` is the folder it lies in, ``path`` the file."""
+    """A whole boot_config.json. ``root`` is the folder it lies in, ``path`` the file.
+
+    ``warnings`` are for people: nothing is wrong, but something is odd.
+    """
 
     mission: str
     components: tuple[Component, ...]
@@ -139,6 +142,7 @@ class MissionConfig(Struct, frozen=True, kw_only=True):
     ignition: Literal["sequential", "parallel"] = "sequential"
     crown: CrownSettings = CrownSettings()
     repair: RepairSettings = RepairSettings()
+    warnings: tuple[str, ...] = ()
 
 
 class EnvironmentSpec(Struct, frozen=True, kw_only=True):

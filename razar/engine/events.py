@@ -38,10 +38,11 @@ class _Event(Struct, frozen=True, tag_field="event", tag=True, omit_defaults=Tru
 
 
 class BootStarted(_Event, frozen=True):
-    """A boot begins: the first event of a journal segment."""
+    """A boot begins. ``machine`` is the kernel's boot id: pids of another run mean nothing."""
 
     boot_id: str
     mission: str
+    machine: str = ""
 
 
 class EnvironmentPrepared(_Event, frozen=True):

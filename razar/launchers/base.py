@@ -38,11 +38,17 @@ class LaunchSpec(Struct, frozen=True, kw_only=True):
 
 
 class Launched(Struct, frozen=True, kw_only=True):
-    """Proof of identity of a started process."""
+    """Proof of identity of a started process.
+
+    ``start_time`` is in clock ticks since the machine's boot; ``log_offset`` is the size of the log
+    before the start; ``launched_ns`` the instant before the start by the clock that stamps files,
+    in nanoseconds since the epoch.
+    """
 
     pid: int
     start_time: int
     log_offset: int
+    launched_ns: int = 0
 
 
 class Launcher(Protocol):

@@ -1,0 +1,85 @@
+//! The one environment every expression is compiled and evaluated in.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{CallExpr, Expr, LiteralValue};
+use cel::parser::Parser;
+use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
+
+use crate::limits::Limits;
+use crate::meter;
+
+/// CEL's standard library with optionals, and the extensions `math`, `strings`, `lists` and `encoders`.
+pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    for extension in [extensions::math, extensions::strings, extensions::lists, extensions::encoders] {
+        env.add_extension(extension).expect("the extensions declare different names");
+    }
+    meter::declare(&mut env).expect("these names cannot be written in CEL");
+    Arc::new(env)
+});
+
+/// Errors after the tenth help nobody, and recovering from each costs time.
+const ERRORS_TOLD: u32 = 10;
+
+pub(crate) fn parser() -> Parser {
+    // The bound on nesting is ours (scan.rs); this one only has to be larger.
+    let depth = u16::try_from(Limits::DEFAULT.nesting * 2).unwrap_or(u16::MAX);
+    ENVIRONMENT
+        .parser()
+        .enable_ident_escape_syntax(true)
+        .max_recursion_depth(depth)
+        .error_recovery_limit(ERRORS_TOLD)
+}
+
+/// Whether a function of this name exists, for whatever arguments.
+///
+/// The environment does not list its functions: a call without arguments tells a name it does not
+/// know from one it has no overload for.
+pub(crate) fn knows_function(name: &str, member: bool) -> bool {
+    let null = || IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Null) };
+    let call = CallExpr {
+        func_name: name.to_owned(),
+        target: member.then(|| Box::new(null())),
+        args: if member { vec![null(), null(), null(), null(), null()] } else { Vec::new() },
+    };
+    let expr = IdedExpr { id: 0, expr: Expr::Call(call) };
+    let outcome = Value::resolve(&expr, &Context::with_env(ENVIRONMENT.clone()));
+    !matches!(outcome, Err(ExecutionError::UndeclaredReference(_)))
+}
+
+/// The first parts of the names of functions such as `math.abs`.
+pub(crate) fn is_namespace(name: &str) -> bool {
+    matches!(name, "math" | "strings" | "lists" | "optional" | "base64")
+}
+
+/// Whether `name` is a type, such as `int` or `google.protobuf.Timestamp`.
+pub(crate) fn is_type(name: &str) -> bool {
+    ENVIRONMENT.types().find_type(name).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_known_by_name() {
+        for name in ["size", "int", "math.abs", "base64.encode", "optional.of", "lists.range", "matches"] {
+            assert!(knows_function(name, false), "{name}");
+        }
+        for name in ["startsWith", "matches", "size", "getFullYear", "replace", "join", "orValue"] {
+            assert!(knows_function(name, true), "{name}");
+        }
+        for name in ["siez", "math.bas", "startsWith", "foo"] {
+            assert!(!knows_function(name, false), "{name}");
+        }
+        assert!(!knows_function("startWith", true));
+    }
+
+    #[test]
+    fn namespaces_are_those_of_the_environment() {
+        for name in ["math.abs", "strings.quote", "lists.range", "optional.none", "base64.decode"] {
+            assert!(is_namespace(name.split('.').next().unwrap()) && knows_function(name, false), "{name}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Counts the work of an evaluation and stops it when its budget or its time is spent.
+//!
+//! The `cel` crate bounds nothing, so the expression is rewritten (see `instrument.rs`) to call the
+//! functions of this module wherever work depends on the size of a value. `||`, `&&`, `all` and
+//! `exists` can swallow the error such a function returns; the meter remembers it, every further
+//! call fails at once, and the caller asks [`Metered::finish`].
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use cel::common::types::{
+    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DYN_TYPE, INT_TYPE,
+    Kind, STRING_TYPE,
+};
+use cel::common::value::{CowVal, Val};
+use cel::{DeclarationError, Env, ExecutionError};
+
+use crate::limits::Limits;
+
+/// Bytes of text that cost as much as one element.
+pub(crate) const TEXT_PER_STEP: usize = 128;
+
+/// Charges the size of its argument and hands it back.
+pub(crate) const CHARGE: &str = "@charge";
+/// The same where a list or map costs nothing: `size`, `type`.
+pub(crate) const CHARGE_TEXT: &str = "@charge_text";
+/// The same where a map costs nothing: `in`.
+pub(crate) const CHARGE_SEARCH: &str = "@charge_search";
+/// Charges one step for each byte: `split` can make an element of every character.
+pub(crate) const CHARGE_BYTES: &str = "@charge_bytes";
+/// Charges the value of an integer: `lists.range`.
+pub(crate) const CHARGE_COUNT: &str = "@charge_count";
+/// Charges the square of a list's length: `distinct`.
+pub(crate) const CHARGE_PAIRS: &str = "@charge_pairs";
+/// Charges a list or map that is about to be iterated, given the cost of one turn.
+pub(crate) const CHARGE_TURNS: &str = "@charge_turns";
+/// Charges the product of the sizes of two values; true.
+pub(crate) const CHARGE_PRODUCT: &str = "@charge_product";
+/// Refuses a fractional index, whose error would otherwise copy the whole list.
+pub(crate) const CHECK_INDEX: &str = "@check_index";
+
+/// How many charges pass between two looks at the clock.
+const CHARGES_PER_LOOK: u32 = 64;
+
+thread_local! {
+    static METER: Meter = const { Meter::idle() };
+}
+
+struct Meter {
+    left: Cell<u64>,
+    charges: Cell<u32>,
+    deadline: Cell<Option<Instant>>,
+    milliseconds: Cell<u64>,
+    spent: Cell<Option<Spent>>,
+}
+
+/// What ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spent {
+    Steps,
+    Time,
+}
+
+impl Meter {
+    const fn idle() -> Self {
+        Meter {
+            left: Cell::new(0),
+            charges: Cell::new(0),
+            deadline: Cell::new(None),
+            milliseconds: Cell::new(0),
+            spent: Cell::new(None),
+        }
+    }
+
+    fn charge(&self, steps: u64) -> Result<(), ExecutionError> {
+        if self.spent.get().is_none() {
+            match self.left.get().checked_sub(steps) {
+                Some(left) => self.left.set(left),
+                None => self.spent.set(Some(Spent::Steps)),
+            }
+            let charges = self.charges.get().wrapping_add(1);
+            self.charges.set(charges);
+            if charges % CHARGES_PER_LOOK == 0 || steps > 10_000 {
+                self.look_at_the_clock();
+            }
+        }
+        match self.spent.get() {
+            None => Ok(()),
+            Some(_) => Err(ExecutionError::function_error("@meter", "the budget is spent")),
+        }
+    }
+
+    /// The clock starts with the first look: most evaluations never take one.
+    fn look_at_the_clock(&self) {
+        let now = Instant::now();
+        match self.deadline.get() {
+            None => self.deadline.set(now.checked_add(Duration::from_millis(self.milliseconds.get()))),
+            Some(deadline) if now > deadline => self.spent.set(Some(Spent::Time)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The meter of this thread, running. It is idle again when this is dropped.
+pub(crate) struct Metered(());
+
+impl Metered {
+    pub(crate) fn start(limits: &Limits) -> Self {
+        METER.with(|meter| {
+            meter.left.set(limits.steps);
+            meter.charges.set(0);
+            meter.deadline.set(None);
+            meter.milliseconds.set(limits.milliseconds);
+            meter.spent.set(None);
+        });
+        Metered(())
+    }
+
+    /// What ran out, whatever the evaluation made of it.
+    pub(crate) fn finish(self) -> Option<Spent> {
+        METER.with(|meter| meter.spent.get())
+    }
+
+    pub(crate) fn left(&self) -> u64 {
+        METER.with(|meter| if meter.spent.get().is_some() { 0 } else { meter.left.get() })
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        METER.with(|meter| meter.left.set(0));
+    }
+}
+
+/// Charges the running evaluation.
+pub(crate) fn charge(steps: u64) -> Result<(), ExecutionError> {
+    METER.with(|meter| meter.charge(steps))
+}
+
+fn remaining() -> u64 {
+    METER.with(|meter| meter.left.get())
+}
+
+/// What it costs to copy, compare or search `value`; counting stops once `enough` is passed.
+pub(crate) fn size(value: &dyn Val, enough: u64) -> u64 {
+    match value.get_type().kind() {
+        Kind::String => text(value.downcast_ref::<CelString>().map_or(0, |s| s.inner().len())),
+        Kind::Bytes => text(value.downcast_ref::<CelBytes>().map_or(0, |b| b.inner().len())),
+        Kind::List => {
+            let mut total = 1;
+            for item in value.downcast_ref::<CelList>().map_or(&[][..], |l| l.inner()) {
+                if total > enough {
+                    break;
+                }
+                total += size(item.as_ref(), enough - total);
+            }
+            total
+        }
+        Kind::Map => {
+            let mut total = 1;
+            for (key, item) in value.downcast_ref::<CelMap>().into_iter().flat_map(|m| m.inner().iter()) {
+                if total > enough {
+                    break;
+                }
+                total += size(key.inner(), u64::MAX);
+                total += size(item.as_ref(), enough.saturating_sub(total));
+            }
+            total
+        }
+        Kind::Opaque => match value.downcast_ref::<CelOptional>().and_then(|o| o.inner()) {
+            Some(inner) => 1 + size(inner, enough),
+            None => 1,
+        },
+        _ => 1,
+    }
+}
+
+/// The cost of text of `bytes` bytes.
+pub(crate) fn text(bytes: usize) -> u64 {
+    1 + (bytes / TEXT_PER_STEP) as u64
+}
+
+/// Bytes of text in `value`, an element counting as 16.
+fn bytes(value: &dyn Val) -> u64 {
+    if let Some(string) = value.downcast_ref::<CelString>() {
+        string.inner().len() as u64
+    } else if let Some(list) = value.downcast_ref::<CelList>() {
+        list.inner().iter().map(|item| 16 + bytes(item.as_ref())).sum()
+    } else {
+        16
+    }
+}
+
+type Args<'b, 'v> = Vec<CowVal<'b, 'v>>;
+type Outcome<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+
+fn first<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    args.into_iter().next().ok_or_else(ExecutionError::missing_argument_or_target)
+}
+
+fn charge_all<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    charge(size(args[0].as_ref(), remaining()))?;
+    first(args)
+}
+
+fn charge_text<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    charge(match args[0].get_type().kind() {
+        Kind::String => size(args[0].as_ref(), u64::MAX),
+        _ => 1,
+    })?;
+    first(args)
+}
+
+fn charge_search<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    charge(match args[0].get_type().kind() {
+        Kind::Map => 1,
+        _ => size(args[0].as_ref(), remaining()),
+    })?;
+    first(args)
+}
+
+fn charge_bytes<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    charge(bytes(args[0].as_ref()))?;
+    first(args)
+}
+
+fn charge_count<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let count = args[0].downcast_ref::<CelInt>().map_or(1, |n| *n.inner());
+    charge(u64::try_from(count).unwrap_or(1))?;
+    first(args)
+}
+
+fn charge_pairs<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let all = size(args[0].as_ref(), remaining());
+    let length = args[0].downcast_ref::<CelList>().map_or(1, |l| l.inner().len() as u64);
+    charge(all.saturating_mul(length))?;
+    first(args)
+}
+
+fn charge_turns<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let turns = match args[0].as_sizer() {
+        Some(sizer) => u64::try_from(sizer.size().into_inner()).unwrap_or(0),
+        None => 0,
+    };
+    let cost = args[1].downcast_ref::<CelInt>().map_or(1, |n| n.inner().unsigned_abs());
+    let copies = size(args[0].as_ref(), remaining());
+    charge(turns.saturating_mul(cost).saturating_add(copies))?;
+    first(args)
+}
+
+fn charge_product<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let (a, b) = (bytes(args[0].as_ref()), bytes(args[1].as_ref()));
+    charge(1 + (a + 1).saturating_mul(b + 1) / TEXT_PER_STEP as u64)?;
+    Ok(CowVal::owned(CelBool::from(true)))
+}
+
+fn check_index<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let fractional = args[0].downcast_ref::<CelDouble>().is_some_and(|d| d.inner().fract() != 0.0);
+    if fractional {
+        return Err(ExecutionError::no_such_overload("_[_]", vec!["list".to_owned(), "double".to_owned()]));
+    }
+    charge(1)?;
+    first(args)
+}
+
+fn matches<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
+    let (Some(text), Some(pattern)) =
+        (args[0].downcast_ref::<CelString>(), args[1].downcast_ref::<CelString>())
+    else {
+        return Err(ExecutionError::invalid_argument_count(2, args.len()));
+    };
+    crate::regex::is_match(pattern.inner(), text.inner()).map(|found| CowVal::owned(CelBool::from(found)))
+}
+
+/// Adds the functions of this module, and `matches`, to an environment.
+pub(crate) fn declare(env: &mut Env) -> Result<(), DeclarationError> {
+    let one: [(&str, cel::common::functions::Function); 7] = [
+        (CHARGE, charge_all),
+        (CHARGE_TEXT, charge_text),
+        (CHARGE_SEARCH, charge_search),
+        (CHARGE_BYTES, charge_bytes),
+        (CHARGE_COUNT, charge_count),
+        (CHARGE_PAIRS, charge_pairs),
+        (CHECK_INDEX, check_index),
+    ];
+    for (name, function) in one {
+        env.add_overload(name, name, vec![DYN_TYPE], function)?;
+    }
+    env.add_overload(CHARGE_TURNS, CHARGE_TURNS, vec![DYN_TYPE, INT_TYPE], charge_turns)?;
+    env.add_overload(CHARGE_PRODUCT, CHARGE_PRODUCT, vec![DYN_TYPE, DYN_TYPE], charge_product)?;
+    env.add_overload("matches", "matches", vec![STRING_TYPE, STRING_TYPE], matches)?;
+    env.add_member_overload("matches", "matches_string", STRING_TYPE, vec![STRING_TYPE], matches)?;
+    Ok(())
+}

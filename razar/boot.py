@@ -1,0 +1,330 @@
+"""One boot from start to end: environments and Crown, ignition, supervision, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from razar.boot_options import BootOptions
+from razar.config.model import EnvironmentSpec, MissionConfig
+from razar.engine import events
+from razar.engine.mission import verdict
+from razar.engine.plan import Plan
+from razar.mission_adapters import MissionAdapters
+from razar.outputs import Outputs
+from razar.runtime import Clock, Runtime
+
+__all__ = ["Boot", "PreparationError"]
+
+
+class PreparationError(Exception):
+    """The mission cannot be ignited; ``code`` is the exit code, the message is for people."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Boot:
+    """The main job. Construct it, then await :meth:`run` once; the mission lock is held by the caller."""
+
+    def __init__(
+        self,
+        options: BootOptions,
+        config: MissionConfig,
+        plan: Plan,
+        environments: tuple[EnvironmentSpec, ...],
+        *,
+        boot_id: str,
+        brief: dict[str, Any] | None,
+        logs: str,
+        environ: Mapping[str, str],
+        outputs: Outputs,
+    ) -> None:
+        self._options = options
+        self._config = config
+        self._plan = plan
+        self._environments = environments
+        self._brief = brief
+        self._logs = logs
+        self._environ = environ
+        self._out = outputs
+        self._boot_id = boot_id
+        self._clock = Clock()
+        self._interrupted: signal.Signals | None = None
+        self._preparing: asyncio.Task[None] | None = None
+        self._beside: set[asyncio.Task[None]] = set()
+
+    async def run(self, on_settled: Callable[[int], None] = lambda code: None) -> int:
+        """Boot, supervise, stop; return the exit code. ``on_settled`` is told the boot's outcome."""
+        runtime = self._runtime = Runtime(
+            self._plan, journal=self._out.journal, projections=(self._out.fact,), clock=self._clock
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        async with AsyncExitStack() as lifetime:
+            adapters = self._adapters = self._make_adapters()
+            runtime.adapters = adapters
+            lifetime.push_async_callback(adapters.close)
+            runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
+            await self._open_control(lifetime)
+            self._preparing = asyncio.create_task(self._prepare(lifetime))
+            try:
+                await self._preparing
+            except PreparationError as error:
+                return self._abandon(error.code, str(error))
+            except asyncio.CancelledError:
+                if self._interrupted is None:
+                    raise
+                return self._abandon(128 + self._interrupted, f"interrupted by {self._interrupted.name}")
+            self._begin_beside(self._after_ignition())
+            code = await self._supervise(on_settled)
+            for task in self._beside:
+                task.cancel()
+            await asyncio.gather(*self._beside, return_exceptions=True)
+            return code
+
+    # -- before the first ignition --------------------------------------------------------------
+
+    async def _prepare(self, lifetime: AsyncExitStack) -> None:
+        """Everything that must be there first; environments and Crown at the same time."""
+        self._out.trace.phase("prepare")
+        crown = asyncio.create_task(self._agree(lifetime))
+        try:
+            await self._build_environments()
+            handshake = await crown
+        except BaseException:
+            crown.cancel()
+            await asyncio.gather(crown, return_exceptions=True)
+            raise
+        from razar.conditions import ConditionError, evaluate_conditions
+
+        try:
+            skipped = evaluate_conditions(self._config, self._environ, handshake.capabilities)
+        except ConditionError as error:
+            raise PreparationError(2, str(error)) from None
+        now = self._clock()
+        held = {
+            id: (entry.reason, entry.until)
+            for id, entry in handshake.downtime.items()
+            if entry.until is None or entry.until > now
+        }
+        self._out.trace.phase("ignition")
+        self._runtime.report(events.IgnitionBegan(skipped, held, self._out.quarantined()))
+
+    async def _build_environments(self) -> None:
+        if not self._environments:
+            return
+        import razar.environment_builder as environment_builder
+
+        layers = {component.layer for component in self._config.components}
+        specs = [spec for spec in self._environments if spec.layer in layers]
+        results = await environment_builder.prepare(
+            specs,
+            root=self._config.root,
+            locked=self._options.locked,
+            offline=self._options.offline,
+            verify=self._options.verify,
+            log=os.path.join(self._logs, "environments.log"),
+            on_progress=self._out.progress,
+            environ=self._environ,
+        )
+        failures = []
+        for result in results:
+            if isinstance(result, environment_builder.LayerEnvironment):
+                self._adapters.use_environment(result.layer, result.python, result.bin)
+                event = events.EnvironmentPrepared(
+                    result.layer, result.outcome, result.seconds, result.digest
+                )
+                for warning in result.warnings:
+                    self._out.say("WARN", warning)
+            else:
+                failures.append(result.message)
+                event = events.EnvironmentPrepared(
+                    result.layer, "failed", result.seconds, error=result.message
+                )
+            self._runtime.report(event)
+            self._out.environment(event)
+        if failures:
+            raise PreparationError(4, "\n".join(failures))
+
+    async def _agree(self, lifetime: AsyncExitStack) -> Any:
+        from razar import crown_handshake
+        from razar.mission_briefs import make_brief
+
+        brief = self._brief
+        if brief is None:
+            brief = make_brief(self._plan.order, self._out.previous, self._out.open_issues())
+        began = self._clock()
+        span = self._out.trace.child("razar.handshake")
+        handshake = await crown_handshake.agree(
+            self._config.crown,
+            brief,
+            mission=self._config.mission,
+            boot_id=self._boot_id,
+            logs=self._logs,
+            components=self._plan.order,
+            token=self._environ.get("CROWN_TOKEN") or None,
+            environ=self._environ,
+            lifetime=lifetime,
+            traceparent=span.traceparent(),
+        )
+        span.set("razar.outcome", handshake.status)
+        span.end()
+        self._runtime.report(events.HandshakeCompleted(handshake.to_state(), self._clock() - began))
+        self._out.handshake(handshake.status, handshake.reason)
+        for warning in handshake.warnings:
+            self._out.say("WARN", f"Crown: {warning}")
+        policy = self._config.crown.policy
+        if policy == "off":
+            return handshake
+        if handshake.accepted:
+            self._out.say("INFO", f"Crown {handshake.crown_version} agreed to mission {self._config.mission}")
+        elif policy == "required":
+            raise PreparationError(3, f"Crown {handshake.status}: {handshake.reason}")
+        else:
+            self._out.say(
+                "WARN", f"Crown {handshake.status}: {handshake.reason}; going on, as it is optional"
+            )
+        self._launch_model_if_missing(handshake)
+        return handshake
+
+    def _launch_model_if_missing(self, handshake: Any) -> None:
+        from razar.crown_handshake import has_capability
+
+        model = self._config.crown.required_model
+        if model is not None and not has_capability(handshake.capabilities, model):
+            self._begin_beside(self._launch_model(model))
+
+    async def _launch_model(self, model: str) -> None:
+        from razar.model_launcher import launch_model
+
+        result = await launch_model(
+            self._config.crown, model=model, root=self._config.root, logs=self._logs, environ=self._environ
+        )
+        self._runtime.report(events.ModelLaunched(result))
+        self._out.model_launched(result)
+
+    # -- beside the boot ------------------------------------------------------------------------
+
+    def _begin_beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._out.say("WARN", f"{type(error).__name__} beside the boot: {error}")
+
+    async def _after_ignition(self) -> None:
+        """What the first ignition need not wait for: memory, expression core, metrics."""
+        from razar import native_services
+
+        self._out.serve_metrics()
+        await native_services.initialise(
+            self._logs, report=self._runtime.report, say=self._out.say, span=self._out.trace.child
+        )
+
+    async def _open_control(self, lifetime: AsyncExitStack) -> None:
+        from razar.control import ControlServer
+
+        server = ControlServer(
+            self._runtime,
+            path=os.path.join(self._logs, "razar.sock"),
+            holders=self._adapters.holders,
+            on_stop=lambda: self._shut_down("razar stop"),
+            release=self._out.release,
+        )
+        try:
+            await server.start()
+        except OSError as error:
+            self._out.say("WARN", f"no control socket, so `razar stop` will not work: {error}")
+            return
+        lifetime.push_async_callback(server.close)
+
+    def _make_adapters(self) -> MissionAdapters:
+        from razar.health_checks import Prober
+        from razar.launchers.local import LocalLauncher
+
+        report = self._runtime.report
+        return MissionAdapters(
+            self._config,
+            self._plan,
+            launcher=LocalLauncher(report),
+            prober=Prober(report, evaluate=_evaluate, on_probe=self._out.probe),
+            logs=self._logs,
+            environ=self._environ,
+            say=self._out.say,
+            quarantine=self._out.quarantine,
+            traceparent=self._out.trace.traceparent,
+        )
+
+    # -- after it -------------------------------------------------------------------------------
+
+    async def _supervise(self, on_settled: Callable[[int], None]) -> int:
+        """Wait for the boot to end, then for a reason to stop, then for the stop."""
+        runtime = self._runtime
+        await _first(runtime.settled, runtime.stopped)
+        settled = runtime.settled.done()
+        if settled:
+            on_settled(0 if runtime.settled.result().outcome == "complete" else 1)
+            if self._options.exit_after_boot:
+                self._shut_down("--exit-after-boot")
+            else:
+                await _first(runtime.idle, runtime.stopped)
+                if not runtime.stopped.done():
+                    self._shut_down("nothing is left to supervise")
+        await runtime.stopped
+        if not settled and self._interrupted is not None:
+            return 128 + self._interrupted
+        if runtime.state.outcome == "complete":
+            return 0
+        self._out.complain(runtime.state.reason or verdict(self._plan, runtime.state) or "stopped")
+        return 1
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        first = self._interrupted is None
+        if first:
+            self._interrupted = number
+        if self._preparing is not None and not self._preparing.done():
+            self._preparing.cancel()
+            return
+        if first:
+            self._out.say("INFO", f"{signal.Signals(number).name}: stopping mission {self._config.mission}")
+        self._shut_down(signal.Signals(number).name, hurry=not first)
+
+    def _shut_down(self, reason: str, *, hurry: bool = False) -> None:
+        self._runtime.report(events.ShutdownRequested(reason, hurry))
+
+    def _abandon(self, code: int, reason: str) -> int:
+        """Nothing was ignited: say why and leave."""
+        self._runtime.report(events.ShutdownRequested(reason))
+        self._out.failed(reason)
+        return code
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    """Wait until one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _evaluate(expression: str, variables: dict[str, Any]) -> object:
+    from neoabzu_core import evaluate_py
+
+    return evaluate_py(expression, variables)
+
+
+def _machine() -> str:
+    """The kernel's id of this run of the machine: pids of another run mean nothing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,181 @@
+"""The main job's command line: check the files, take the lock, boot the mission."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from razar.boot_options import BootOptions, parse
+from razar.config.faults import ConfigurationError, Fault
+from razar.config.model import EnvironmentSpec, MissionConfig
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = parse(arguments)
+    try:
+        config, environments, brief = load(options)
+    except ConfigurationError as error:
+        return _refuse(options, error)
+    if options.check:
+        return _say_checked(options, config, environments)
+    if options.plan:
+        from razar.plan_view import show_plan
+
+        return show_plan(config, environments, as_json=options.json)
+    if options.detach:
+        from razar.detach import boot_in_background
+
+        return boot_in_background([argument for argument in arguments if argument != "--detach"])
+    return _boot(options, config, environments, brief)
+
+
+def load(
+    options: BootOptions,
+) -> tuple[MissionConfig, tuple[EnvironmentSpec, ...], dict[str, object] | None]:
+    """Read every file of the mission; raise ConfigurationError with the faults of all of them."""
+    from razar.config.load import find_mission, load_mission
+
+    path = find_mission(options.mission, config=options.config, folder=os.getcwd())
+    faults: list[Fault] = []
+    environments: tuple[EnvironmentSpec, ...] = ()
+    layers = None
+    try:
+        environments = _load_environments(options, path)
+        layers = [spec.layer for spec in environments]
+    except ConfigurationError as error:
+        faults.extend(error.faults)
+    config = None
+    try:
+        config = load_mission(path, environ=os.environ, layers=layers)
+    except ConfigurationError as error:
+        faults.extend(error.faults)
+    brief = None
+    if options.brief is not None:
+        from razar.config.brief import load_brief
+
+        try:
+            brief = load_brief(options.brief, None if config is None else [c.id for c in config.components])
+        except ConfigurationError as error:
+            faults.extend(error.faults)
+    if faults or config is None:
+        raise ConfigurationError(faults)
+    return config, environments, brief
+
+
+def _load_environments(options: BootOptions, config_path: str) -> tuple[EnvironmentSpec, ...]:
+    path = options.environments or os.path.join(
+        os.path.dirname(os.path.abspath(config_path)), "razar_env.yaml"
+    )
+    if options.environments is None and not os.path.exists(path):
+        return ()
+    from razar.config.environments import load_environments
+
+    return load_environments(path)
+
+
+def _refuse(options: BootOptions, error: ConfigurationError) -> int:
+    if options.json:
+        sys.stdout.write(error.to_json().decode() + "\n")
+    else:
+        count = len(error.faults)
+        sys.stderr.write(f"{error}\nrazar: {count} fault{'s' if count != 1 else ''}; nothing was started\n")
+    return 2
+
+
+def _say_checked(
+    options: BootOptions, config: MissionConfig, environments: tuple[EnvironmentSpec, ...]
+) -> int:
+    if options.json:
+        import json
+
+        found = {"mission": config.mission, "components": len(config.components), "layers": len(environments)}
+        print(json.dumps({"ok": True, **found}))
+    elif options.verbosity >= 0:
+        print(
+            f"{config.path}: mission {config.mission}, {len(config.components)} components, "
+            f"{len(environments)} environments: no faults"
+        )
+    return 0
+
+
+def _boot(
+    options: BootOptions,
+    config: MissionConfig,
+    environments: tuple[EnvironmentSpec, ...],
+    brief: dict[str, object] | None,
+) -> int:
+    from razar.mission_lock import AlreadyRunningError, MissionLock
+
+    logs = os.path.abspath(options.logs) if options.logs else os.path.join(config.root, "logs")
+    try:
+        os.makedirs(logs, mode=0o750, exist_ok=True)
+        lock = MissionLock(os.path.join(logs, "razar.lock"))
+        lock.acquire()
+    except AlreadyRunningError as error:
+        sys.stderr.write(
+            f"razar: mission {config.mission} is already run by the supervisor with pid "
+            f"{error.pid or 'unknown'}; see `razar status`, end it with `razar stop`\n"
+        )
+        return 5
+    except OSError as error:
+        sys.stderr.write(f"razar: cannot write to the logs folder {logs}: {error.strerror}\n")
+        return 2
+    try:
+        return _run(options, config, environments, brief, logs)
+    finally:
+        lock.release()
+
+
+def _run(
+    options: BootOptions,
+    config: MissionConfig,
+    environments: tuple[EnvironmentSpec, ...],
+    brief: dict[str, object] | None,
+    logs: str,
+) -> int:
+    import asyncio
+    import secrets
+
+    from msgspec.structs import replace
+
+    from razar.boot import Boot
+    from razar.detach import Teller
+    from razar.engine.plan import compile_plan
+    from razar.outputs import Outputs
+
+    if options.retries is not None:
+        retries = options.retries
+        components = tuple(replace(component, retries=retries) for component in config.components)
+        config = replace(config, components=components)
+    plan = compile_plan(config)
+    teller = Teller()
+
+    async def mission() -> int:
+        boot_id = secrets.token_hex(8)
+        outputs = Outputs(options, config, plan, boot_id=boot_id, logs=logs, environ=os.environ)
+        try:
+            boot = Boot(
+                options,
+                config,
+                plan,
+                environments,
+                boot_id=boot_id,
+                brief=brief,
+                logs=logs,
+                environ=os.environ,
+                outputs=outputs,
+            )
+            return await boot.run(on_settled=teller.tell)
+        finally:
+            outputs.close()
+
+    return asyncio.run(mission())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""The ``razar`` command: finds the verb, imports it and nothing else, and turns faults into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from razar import __version__
+
+__all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "main"]
+
+EXIT_USAGE = 2
+EXIT_NOT_RUNNING = 3
+#: A supervisor is there but does not answer, so nothing certain can be said.
+EXIT_UNKNOWN = 4
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+VERBS: dict[str, str] = {
+    "boot": "boot a mission and keep it running",
+    "status": "show a mission and its components",
+    "stop": "stop components, or the whole mission",
+    "restart": "start components anew",
+    "logs": "show what components have written",
+    "events": "show what happened, from the journal",
+    "timeline": "show where the time of the last boot went",
+    "plan": "show what a boot would do, in which order",
+    "check": "check every configuration file",
+    "quarantine": "list, show and release what was given up",
+    "doctor": "check this machine and this mission folder",
+    "schema": "print the JSON Schema of a file",
+}
+#: Options before the verb that take a value.
+_VALUED = ("--logs", "--config")
+
+_EPILOG = """\
+exit codes:
+  0    done; status: the mission is running (a degraded one too: a line says so)
+  1    not done, or something is wrong; the reason is on stderr
+  2    bad usage or configuration
+  3    the mission is not running
+  4    its supervisor does not answer
+  130  interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            code = _dispatch(arguments)
+        except SystemExit as leaving:  # argparse has said what is wrong.
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; the interpreter must not complain at its end.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = 0
+    while first < len(arguments) and arguments[first].startswith("-"):
+        first += 2 if arguments[first] in _VALUED else 1
+    top = _top_parser()
+    shared = top.parse_args(arguments[:first])
+    if first >= len(arguments):
+        top.print_help()
+        return 0 if not arguments else EXIT_USAGE
+    verb, rest = arguments[first], arguments[first + 1 :]
+    if verb not in VERBS:
+        _unknown_verb(top, verb)
+    if verb == "boot":
+        from razar.commands.boot import forward
+
+        return forward([*arguments[:first], *rest])
+    return _run(verb, rest, shared)
+
+
+def _run(verb: str, rest: list[str], shared: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    command = import_module(f"razar.commands.{verb}")
+    parser = argparse.ArgumentParser(
+        prog=f"razar {verb}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    _add_shared(parser.add_argument_group("options of every command"), argparse.SUPPRESS)
+    parsed = parser.parse_args(rest, shared)
+    if parsed.logs is None:
+        # Everything a mission writes is beside its configuration unless somebody said otherwise.
+        parsed.logs = os.path.join(os.path.dirname(parsed.config or ""), "logs")
+    code: int = command.run(parsed)
+    return code
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {verb:<11} {what}" for verb, what in VERBS.items())
+    parser = argparse.ArgumentParser(
+        prog="razar",
+        usage="razar [--logs DIR] [--config FILE] [--json] COMMAND …",
+        description="Boot a mission, prove it healthy, keep it so.",
+        epilog=f"commands (razar COMMAND --help says more):\n{listing}\n\n{_EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_shared(parser, None)
+    parser.add_argument("--version", action="version", version=f"razar {__version__}")
+    return parser
+
+
+def _add_shared(parser: argparse._ActionsContainer, default: str | None) -> None:
+    add = parser.add_argument
+    add("--logs", metavar="DIR", default=default, help="folder the mission writes to (default: logs)")
+    add("--config", metavar="FILE", default=default, help="the mission's configuration")
+    add("--json", action="store_true", default=default or False, help="print JSON")
+
+
+def _unknown_verb(parser: argparse.ArgumentParser, verb: str) -> NoReturn:
+    from difflib import get_close_matches
+
+    near = get_close_matches(verb, VERBS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(VERBS)}"
+    parser.error(f"there is no command {verb!r}{hint}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The verbs of ``razar``, one module each: ``add_arguments(parser)`` and ``run(arguments) -> int``."""

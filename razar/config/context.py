@@ -1,0 +1,123 @@
+"""What every part of a mission is checked against, and the steps that all parts share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from msgspec import UNSET
+
+from razar.config.collector import Collector
+from razar.config.executables import Executables
+from razar.config.faults import Problem, describe, printable, quote
+from razar.config.positions import Pointer
+from razar.config.units import seconds
+from razar.config.wire import LONGEST
+from razar.config.words import expand, split_words
+
+__all__ = ["CheckExpression", "Context"]
+
+#: Compiles an expression and raises an exception, with its ``position`` if known, if it cannot.
+CheckExpression = Callable[[str], object]
+
+
+class Context:
+    """Variables, folders and layers of one mission; notes faults and returns None where there is one."""
+
+    def __init__(
+        self,
+        faults: Collector,
+        *,
+        root: str,
+        environ: Mapping[str, str],
+        layers: Collection[str] | None,
+        check_expression: CheckExpression | None,
+    ) -> None:
+        self.faults = faults
+        self.root = root
+        self.environ = environ
+        self.layers = layers
+        self.executables = Executables()
+        self.folders: dict[str, bool] = {}
+        self._check_expression = check_expression
+        self._core_missing = False
+
+    def text(self, at: Pointer, value: str) -> str | None:
+        """Expand the variables of a text."""
+        try:
+            return expand(value, self.environ)
+        except Problem as problem:
+            self.faults.add_problem(at, problem)
+            return None
+
+    def path(self, at: Pointer, value: str) -> str | None:
+        """Expand a path and make it absolute; it is relative to the folder of the configuration."""
+        text = self.text(at, value)
+        if text == "":
+            self.faults.add(at, "an empty path", "a path")
+            return None
+        return None if text is None else os.path.normpath(os.path.join(self.root, text))
+
+    def command(self, at: Pointer, value: str | list[Any]) -> tuple[str, ...] | None:
+        """Split a command, then expand each word, so that a value never becomes several words."""
+        try:
+            if isinstance(value, str):
+                words = tuple([expand(word, self.environ) for word in split_words(value)])
+            elif UNSET in value:
+                return None
+            else:
+                words = tuple([expand(word, self.environ) for word in value])
+        except Problem as problem:
+            self.faults.add_problem(at, problem)
+            return None
+        if not words or not words[0]:
+            self.faults.add(at, "no program to run", "a command")
+            return None
+        return words
+
+    def program(
+        self, at: Pointer, value: str | list[str], name: str, *, cwd: str, search: str | None
+    ) -> None:
+        """Check that the program of a command is there; ``value`` is the command as it was written."""
+        shown = (split_words(value) if isinstance(value, str) else value)[0]
+        problem = self.executables.problem(name, cwd=cwd, search=search, shown=shown)
+        if problem is not None:
+            self.faults.add_problem(at if isinstance(value, str) else (*at, 0), problem)
+
+    def duration(self, at: Pointer, value: float | str, *, above_zero: bool = False) -> float:
+        """Convert a duration to seconds."""
+        result = seconds(value)
+        if result > LONGEST:
+            self.faults.add(at, quote(str(value)), "a duration of a year at most")
+        elif above_zero and result <= 0:
+            self.faults.add(at, describe(value), "a duration above zero")
+        return result
+
+    def expression(self, at: Pointer, value: str) -> str:
+        """Compile an expression to see whether it can be."""
+        if self._check_expression is None and not self._core_missing:
+            from importlib import import_module
+
+            try:
+                self._check_expression = import_module("neoabzu_core").compile_check
+            except (ImportError, AttributeError):
+                self._core_missing = True
+                self.faults.add(
+                    at,
+                    "an expression, and no neoabzu_core to evaluate it",
+                    "the extension module of RAZAR",
+                    'build it with "pip install ." in the source tree (needs cargo)',
+                )
+        if self._check_expression is not None:
+            try:
+                self._check_expression(value)
+            except Exception as error:  # noqa: BLE001 - the extension has an exception type of its own
+                self.faults.add(at, f"{quote(value)}: {_why(error)}", "a CEL expression")
+        return value
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong with an expression, and where inside it."""
+    message, position = printable(str(error), 300), getattr(error, "position", None)
+    return f"{message} at character {position}" if isinstance(position, int) else message

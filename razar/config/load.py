@@ -1,0 +1,104 @@
+"""Loads a mission: one file in, a MissionConfig out, or every fault of it at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from functools import partial
+
+import msgspec
+
+from razar.config.collector import Collector
+from razar.config.components import normalise_component
+from razar.config.context import CheckExpression, Context
+from razar.config.document import decode_json, has_repeated_keys, read_bytes
+from razar.config.faults import quote
+from razar.config.graph import check_graph
+from razar.config.missions import find_mission
+from razar.config.model import Component, MissionConfig
+from razar.config.positions import scan_json
+from razar.config.settings import crown_settings, repair_settings
+from razar.config.wire import BootConfigFile, ComponentEntry, is_set
+
+__all__ = ["find_mission", "load_mission"]
+
+
+def load_mission(
+    path: str,
+    *,
+    environ: Mapping[str, str],
+    layers: Collection[str] | None = None,
+    check_expression: CheckExpression | None = None,
+) -> MissionConfig:
+    """Load and check a configuration; raise ConfigurationError with every fault.
+
+    ``environ`` is where ``${VAR}``, CROWN_WS_URL and PATH come from. ``layers`` are those of
+    razar_env.yaml: programs of a component in one of them may come from an environment that is
+    not built yet, so they are not looked up; None stands for layers that are not known.
+    ``check_expression`` compiles an expression; without it neoabzu_core does, imported only if
+    there is an expression.
+    """
+    data = read_bytes(path)
+    faults = Collector(path)
+    try:
+        file = msgspec.json.decode(data, type=BootConfigFile)
+        faulty = has_repeated_keys(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        value = decode_json(data, path)
+        from razar.config.shape import salvage
+
+        file = salvage(value, BootConfigFile, faults)
+        faulty = True
+        if not faults:
+            faults.add((), "a value of another shape", str(error))
+    where = os.path.abspath(path)
+    context = Context(
+        faults,
+        root=os.path.dirname(where),
+        environ=environ,
+        layers=layers,
+        check_expression=check_expression,
+    )
+    config = _normalise(file, where, context) if is_set(file) else None
+    if config is None or faulty or faults:
+        raise faults.error(partial(scan_json, data.decode()))
+    return config
+
+
+def _normalise(file: BootConfigFile, path: str, context: Context) -> MissionConfig | None:
+    """Check everything that needs more than the shape; go on after a fault, to find the others too."""
+    crown = crown_settings(file.crown, context)
+    repair = repair_settings(file.repair, context)
+    entries = file.components if isinstance(file.components, list) else []
+    check_graph(entries, context.faults)
+    components: list[Component | None] = [
+        normalise_component(entry, ("components", number), context, approval=repair.approval or "auto")
+        for number, entry in enumerate(entries)
+        if isinstance(entry, ComponentEntry)
+    ]
+    if context.faults:
+        return None
+    return MissionConfig(
+        mission=file.mission,
+        components=tuple([component for component in components if component is not None]),
+        root=context.root,
+        path=path,
+        ignition=file.ignition,
+        crown=crown,
+        repair=repair,
+        warnings=_warnings(file, context),
+    )
+
+
+def _warnings(file: BootConfigFile, context: Context) -> tuple[str, ...]:
+    """Tell of layers without an environment whose name is nearly that of one which has it."""
+    warnings = []
+    for layer in dict.fromkeys(entry.layer for entry in file.components):
+        if context.layers and layer not in context.layers:
+            near = context.faults.suggest(layer, context.layers)
+            if near:
+                warnings.append(
+                    f"{context.faults.file}: layer {quote(layer)} has no environment of its own and gets the "
+                    f"interpreter that runs RAZAR; {near}"
+                )
+    return tuple(warnings)

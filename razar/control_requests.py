@@ -1,0 +1,336 @@
+"""What a client may ask of a running mission, and when that counts as done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from razar import __version__
+from razar.engine import events
+from razar.engine.facts import Fact, MissionSettled, MissionStopped
+from razar.engine.mission import verdict
+from razar.engine.plan import Plan
+from razar.engine.state import ComponentState, MissionState
+from razar.state import render
+
+__all__ = ["Mission", "Progress", "Refusal", "Request", "Requests", "parse"]
+
+#: Seconds between two looks at who is waited for, and between two words to the client if nothing changes.
+TICK = 1.0
+HEARTBEAT = 15.0
+#: Longest time a client may ask to wait, in seconds, and what it gets if it does not say.
+LONGEST_WAIT = 24 * 3600.0
+#: Components whose processes are named at once.
+NAMED = 5
+
+Code = Literal[
+    "bad_request", "busy", "forbidden", "internal", "not_reached", "unavailable", "unknown_component"
+]
+Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+class Mission(Protocol):
+    """What is needed of the runtime."""
+
+    plan: Plan
+    state: MissionState
+    stopped: asyncio.Future[MissionStopped]
+    settled: asyncio.Future[MissionSettled]
+
+    def report(self, event: events.Event) -> None:
+        """Take an event."""
+
+    def follow(self, projection: Callable[[Fact, MissionState], None]) -> Callable[[], None]:
+        """Tell the facts until the returned function is called."""
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One request. ``timeout`` is how many seconds the client wants to wait for the end of it.
+
+    Without ``components``, ``stop`` is for the whole mission; ``hurry`` then reduces every grace
+    period to zero. ``note`` goes into the record of a release.
+    """
+
+    request: Literal["ping", "status", "stop", "restart", "release"]
+    components: list[str] | None = None
+    timeout: float | None = None
+    hurry: bool = False
+    note: str | None = None
+
+
+class Refusal(Exception):
+    """A request that is not carried out, or did not reach its end; ``details`` go to the client."""
+
+    def __init__(self, code: Code, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+    def answer(self) -> dict[str, Any]:
+        """The line for the client."""
+        return {"ok": False, "code": self.code, "error": str(self), **self.details}
+
+
+_decoder = msgspec.json.Decoder(Request)
+
+
+def parse(line: bytes) -> Request:
+    """Read a request; raise Refusal if it is none."""
+    try:
+        request = _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise Refusal("bad_request", f"not a request: {fault}") from None
+    if request.components is not None and not request.components:
+        raise Refusal("bad_request", "components is empty; leave it out to mean the whole mission")
+    if request.components is None and request.request in ("restart", "release"):
+        raise Refusal("bad_request", f"{request.request} needs components")
+    if request.hurry and (request.request != "stop" or request.components is not None):
+        raise Refusal("bad_request", "hurry is for a stop of the whole mission")
+    if request.timeout is not None and not request.timeout >= 0:
+        raise Refusal("bad_request", "timeout is negative")
+    return request
+
+
+class Requests:
+    """Carries out requests, one call each; any number of them at the same time."""
+
+    def __init__(
+        self,
+        mission: Mission,
+        *,
+        holders: Callable[[str], list[str]],
+        on_stop: Callable[[], None],
+        release: Callable[[str, str], object],
+    ) -> None:
+        self._mission = mission
+        self._holders = holders
+        self._on_stop = on_stop
+        self._release = release
+
+    async def carry_out(self, request: Request, progress: Progress) -> dict[str, Any]:
+        """Do it, wait until it is done, return the result. Raises Refusal."""
+        match request.request:
+            case "ping":
+                return {"mission": self._mission.plan.mission, "pid": os.getpid(), "version": __version__}
+            case "status":
+                return self._status(request)
+            case "stop" if request.components is None:
+                return await self._stop_mission(request, progress)
+        if request.request == "stop":
+            return await self._stop(self._known(request), request, progress)
+        return await self._start_anew(self._known(request), request, progress)
+
+    def _status(self, request: Request) -> dict[str, Any]:
+        mission, state = self._mission, self._mission.state
+        ids = mission.plan.order if request.components is None else self._known(request)
+        quarantine = [id for id in mission.plan.order if state.components[id].state == "quarantined"]
+        snapshot = render(state, ids, (), quarantine)
+        supervisor = {
+            "pid": os.getpid(),
+            "version": __version__,
+            "phase": state.phase,
+            "began": state.began or None,
+            "outcome": state.outcome,
+            "reason": state.reason,
+            "failing": verdict(mission.plan, state) if state.phase in ("igniting", "settled") else None,
+            "optional": [
+                id for id in mission.plan.order if mission.plan.components[id].criticality == "optional"
+            ],
+        }
+        return {"supervisor": supervisor, "snapshot": snapshot}
+
+    def _known(self, request: Request) -> list[str]:
+        """The ids asked for, in the plan's order; raise Refusal if one does not exist."""
+        asked, position = request.components or [], self._mission.plan.position
+        unknown = [id for id in dict.fromkeys(asked) if id not in position]
+        if unknown:
+            raise _unknown(unknown, self._mission.plan.order)
+        return sorted(set(asked), key=position.__getitem__)
+
+    async def _stop_mission(self, request: Request, progress: Progress) -> dict[str, Any]:
+        mission = self._mission
+        self._on_stop()
+        if request.hurry:
+            mission.report(events.ShutdownRequested("an operator is in a hurry", hurry=True))
+
+        def still_there() -> list[str]:
+            if mission.stopped.done():
+                return []
+            return [id for id in reversed(mission.plan.order) if mission.state.components[id].live]
+
+        await self._wait(mission.stopped.done, still_there, request.timeout, progress)
+        if not mission.stopped.done():
+            waiting = self._describe(still_there())
+            raise Refusal("not_reached", "the mission has not stopped in time", waiting=waiting)
+        state = mission.state
+        return {"mission": state.mission, "outcome": state.outcome, "reason": state.reason}
+
+    async def _stop(self, ids: Sequence[str], request: Request, progress: Progress) -> dict[str, Any]:
+        plan, asked = self._mission.plan, set[str]()
+
+        def ask(*, at_once: bool = False) -> None:
+            """Ask each one to stop once nothing that was to stop and depends on it is left."""
+            for id in reversed(ids):
+                dependents = [other for other in plan.dependents[id] if other in ids]
+                if id in asked or (not at_once and any(self._component(other).live for other in dependents)):
+                    continue
+                asked.add(id)
+                if self._component(id).state != "quarantined":
+                    self._mission.report(events.OperatorStopped(id))
+
+        def judge(component: ComponentState) -> tuple[bool, str | None] | None:
+            if component.id not in asked:
+                return None
+            if component.live:
+                again = component.closing != "stop"
+                return (False, "another request started it again") if again else None
+            if component.state in ("stopped", "completed", "skipped", "quarantined"):
+                return True, None
+            return False, "another request started it again"
+
+        try:
+            return await self._settle(ids, judge, request, progress, ask)
+        finally:
+            # A client that has left, or waits no longer, does not leave half of it undone.
+            if self._mission.state.phase not in ("stopping", "stopped"):
+                ask(at_once=True)
+
+    async def _start_anew(self, ids: Sequence[str], request: Request, progress: Progress) -> dict[str, Any]:
+        released = request.request == "release"
+        self._check_startable(ids, released)
+        before = {id: self._component(id).incarnation for id in ids}
+        for id in reversed(ids):
+            if released:
+                self._record_release(id, request.note)
+                self._mission.report(events.OperatorReleased(id))
+            else:
+                self._mission.report(events.OperatorRestarted(id))
+
+        def judge(component: ComponentState) -> tuple[bool, str | None] | None:
+            if component.incarnation > before[component.id] and component.state in ("running", "completed"):
+                return True, None
+            if component.state in ("quarantined", "failed", "blocked", "held", "stopped"):
+                return False, component.error or f"it is {component.state}"
+            if self._mission.state.phase in ("stopping", "stopped"):
+                return False, "the mission is being stopped"
+            return None
+
+        return await self._settle(ids, judge, request, progress)
+
+    def _check_startable(self, ids: Sequence[str], released: bool) -> None:
+        """Raise Refusal, before anything is done, if the engine would not start one of them."""
+        phase = self._mission.state.phase
+        if phase not in ("igniting", "settled"):
+            what = "has not begun to ignite its components" if phase == "preparing" else "is being stopped"
+            raise Refusal("unavailable", f"the mission {what}; nothing was done")
+        for id in ids:
+            component = self._component(id)
+            if released and component.state != "quarantined":
+                raise Refusal(
+                    "unavailable", f"{id} is not in quarantine, it is {component.state}; nothing was done"
+                )
+            if component.state == "skipped":
+                raise Refusal("unavailable", f"{id} is skipped: {component.error}; nothing was done")
+
+    def _record_release(self, id: str, note: str | None) -> None:
+        try:
+            self._release(id, note or "released by the operator")
+        except OSError as fault:
+            raise Refusal("unavailable", f"the release of {id} cannot be recorded: {fault}") from None
+
+    async def _settle(
+        self,
+        ids: Sequence[str],
+        judge: Callable[[ComponentState], tuple[bool, str | None] | None],
+        request: Request,
+        progress: Progress,
+        before_each_look: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """Wait until every component is judged; what was judged once is not judged again."""
+        verdicts: dict[str, tuple[bool, str | None]] = {}
+
+        def done() -> bool:
+            before_each_look()
+            for id in ids:
+                if id not in verdicts and (found := judge(self._component(id))) is not None:
+                    verdicts[id] = found
+            return len(verdicts) == len(ids)
+
+        def waiting() -> list[str]:
+            return [id for id in ids if id not in verdicts]
+
+        await self._wait(done, waiting, request.timeout, progress)
+        results = []
+        for id in ids:
+            reached, why = verdicts.get(id, (False, f"it is still {self._component(id).state}"))
+            component = self._component(id)
+            results.append(
+                {"id": id, "state": component.state, "pid": component.pid, "reached": reached, "error": why}
+            )
+        missed = [f"{result['id']}: {result['error']}" for result in results if not result["reached"]]
+        if missed:
+            late = self._describe(waiting())
+            raise Refusal("not_reached", "; ".join(missed), components=results, waiting=late)
+        return {"components": results}
+
+    async def _wait(
+        self,
+        done: Callable[[], bool],
+        waiting: Callable[[], list[str]],
+        timeout: float | None,
+        progress: Progress,
+    ) -> None:
+        """Wait for ``done``, telling the client who is waited for whenever that changes."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+        until = loop.time() + min(LONGEST_WAIT if timeout is None else timeout, LONGEST_WAIT)
+        unfollow = self._mission.follow(lambda fact, state: changed.set())
+        told: tuple[float, list[dict[str, Any]]] = (loop.time(), [])
+        look = loop.time() + TICK
+        try:
+            while not done() and (now := loop.time()) < until:
+                if now >= look:
+                    look = now + TICK
+                    news = self._describe(waiting())
+                    if news != told[1] or now > told[0] + HEARTBEAT:
+                        told = (now, news)
+                        await progress({"waiting": news})
+                changed.clear()
+                try:
+                    async with asyncio.timeout_at(min(look, until)):
+                        await changed.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            unfollow()
+
+    def _describe(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": id,
+                "state": self._component(id).state,
+                "error": self._component(id).error,
+                "holders": self._holders(id) if index < NAMED and self._component(id).live else [],
+            }
+            for index, id in enumerate(ids)
+        ]
+
+    def _component(self, id: str) -> ComponentState:
+        return self._mission.state.components[id]
+
+
+def _unknown(unknown: Sequence[str], known: Sequence[str]) -> Refusal:
+    from difflib import get_close_matches
+
+    nearest = {id[:100]: get_close_matches(id[:100], known, n=3, cutoff=0.5) for id in unknown}
+    words = [
+        f"there is no component {id!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+        for id, near in nearest.items()
+    ]
+    if not any(nearest.values()):
+        words.append(f"the mission has {', '.join(known[:20])}{' …' if len(known) > 20 else ''}")
+    return Refusal("unknown_component", "; ".join(words), nearest=nearest)

@@ -1,0 +1,1 @@
+"""What passes between RAZAR and Crown: frames, answers, the wire, the record."""

@@ -1,0 +1,93 @@
+"""The record of what was said to and by Crown: redacted JSON lines, appended, never rewritten."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Collection
+from typing import Any, Literal
+
+import msgspec
+
+from razar.utils.files import append_line
+from razar.utils.redaction import MASK, Redactor
+from razar.utils.times import utc
+
+__all__ = ["FRAME_LIMIT", "Dialogues", "mask_frame", "mask_values"]
+
+#: How much of one frame is recorded, in characters.
+FRAME_LIMIT = 64 * 1024
+
+#: Keys whose value is a secret, whatever it looks like.
+_SENSITIVE = re.compile(r"token|key|secret|passw|credential|authorization", re.IGNORECASE)
+#: What JSON does not escape and a terminal acts on: C1 controls, DEL and the marks of text direction.
+_UNSEEN = dict.fromkeys([*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
+def mask_values(value: Any, redactor: Redactor) -> Any:
+    """Mask the secrets in every text inside a JSON value; keys stay as they are."""
+    if isinstance(value, str):
+        return redactor(value)
+    if isinstance(value, dict):
+        return {key: mask_values(item, redactor) for key, item in value.items()}
+    if isinstance(value, list):
+        return [mask_values(item, redactor) for item in value]
+    return value
+
+
+def mask_frame(value: Any, redactor: Redactor, exempt: Collection[str] = ()) -> Any:
+    """Mask secrets by value, and whole values by the name of their key.
+
+    ``exempt`` holds keys that are names of something else (the ids of components).
+    """
+    if isinstance(value, dict):
+        masked: dict[str, Any] = {}
+        for key, item in value.items():
+            plain = item is None or isinstance(item, bool) or key in exempt or not _SENSITIVE.search(key)
+            masked[redactor(key)] = mask_frame(item, redactor, exempt) if plain else MASK
+        return masked
+    if isinstance(value, list):
+        return [mask_frame(item, redactor, exempt) for item in value]
+    return mask_values(value, redactor)
+
+
+class Dialogues:
+    """Appends to ``razar_crown_dialogues.jsonl``; a frame above FRAME_LIMIT is cut, with a note."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        redactor: Redactor,
+        mission: str,
+        boot_id: str,
+        url: str,
+        exempt: Collection[str] = (),
+    ) -> None:
+        self._path = path
+        self._redactor = redactor
+        self._about = {"mission": mission, "boot_id": boot_id, "url": url}
+        self._exempt = exempt
+
+    def record(self, direction: Literal["sent", "received"], frame: str | bytes) -> None:
+        """Append one frame as it went over the wire. Raises OSError."""
+        now = time.time()
+        line: dict[str, Any] = {"time": utc(now), "timestamp": now, "direction": direction, **self._about}
+        line["bytes"] = len(frame) if isinstance(frame, bytes) else len(frame.encode(errors="replace"))
+        line |= self._shown(frame)
+        os.makedirs(os.path.dirname(self._path), mode=0o750, exist_ok=True)
+        append_line(self._path, msgspec.json.encode(line).decode().translate(_UNSEEN).encode())
+
+    def _shown(self, frame: str | bytes) -> dict[str, Any]:
+        if isinstance(frame, bytes):
+            return {"note": "binary frame, contents not recorded"}
+        shown: Any
+        try:
+            shown = mask_frame(msgspec.json.decode(frame), self._redactor, self._exempt)
+            text = msgspec.json.encode(shown).decode()
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            shown = text = self._redactor(frame)
+        if len(text) <= FRAME_LIMIT:
+            return {"frame": shown}
+        return {"frame": text[:FRAME_LIMIT], "note": f"cut after {FRAME_LIMIT:,} characters"}

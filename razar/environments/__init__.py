@@ -1,0 +1,1 @@
+"""How a layer's virtual environment is locked, built, checked and explained."""

@@ -1,0 +1,241 @@
+"""A process with everything that descends from it: signalled together, gone only when all are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import weakref
+from collections.abc import Callable
+
+from razar.launchers import procfs, reaper
+
+__all__ = ["Family", "kill_strays", "send"]
+
+#: Attempts and seconds to freeze a family that keeps on forking before it is killed anyway.
+FREEZE_ROUNDS = 100
+FREEZE_TIME = 0.1
+#: Seconds after which an orphan is looked at again whose environment could not be read.
+SECOND_LOOK = 0.002
+SECOND_LOOKS = 5
+
+
+def send(entry: procfs.Stat, signum: int) -> bool:
+    """Signal exactly the process that ``entry`` describes; False if it is gone or not ours to signal."""
+    try:
+        pidfd = os.pidfd_open(entry.pid)
+    except OSError:
+        return False
+    try:
+        # The descriptor is held while the identity is compared: it cannot change afterwards.
+        now = procfs.stat(entry.pid)
+        if now is None or now.start_time != entry.start_time:
+            return False
+        signal.pidfd_send_signal(pidfd, signum)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(pidfd)
+
+
+class Family:
+    """The descendants of one child.
+
+    They are found by its process group and session, by the tree of parents below it, by having
+    been seen there before, and by its nonce in their environment. Since orphans become our own
+    children, one that shows none of these marks any more is at least not lost: see
+    :func:`kill_strays`.
+
+    ``on_gone`` is called once, with the status of the first process, when all have ended. If the
+    first process ends without having been asked to, the others are killed (``sweep``) or left alone.
+    """
+
+    def __init__(
+        self,
+        child: reaper.Child,
+        nonce: str,
+        on_gone: Callable[[reaper.Status], None],
+        *,
+        sweep: bool = True,
+    ) -> None:
+        self.child = child
+        self.nonce = nonce
+        self.gone = False
+        self._on_gone = on_gone
+        self._sweep = sweep
+        self._loop = asyncio.get_running_loop()
+        self._asked: int | None = None
+        self._signalled: set[tuple[int, int]] = set()
+        self._known: dict[int, int] = {}
+        self._watched: dict[int, int] = {}
+        self._unclear = False
+        self._looks = 0
+        self._checking: asyncio.Handle | None = None
+        child.on_exit = self._first_ended
+        _families.add(self)
+
+    def members(self) -> dict[int, procfs.Stat]:
+        """Find the processes that have not ended, by pid."""
+        if self.gone:
+            return {}
+        roots = [self.child.pid]
+        self._unclear = False
+        for orphan in reaper.adopted():
+            if self.owns(orphan):
+                roots.append(orphan.stat.pid)
+            elif orphan.nonce is None:
+                self._unclear = True
+        found = procfs.tree(roots)
+        self._known.update((pid, entry.start_time) for pid, entry in found.items())
+        return found
+
+    def owns(self, orphan: reaper.Orphan) -> bool:
+        """Tell whether an orphan descends from our child."""
+        entry = orphan.stat
+        return (
+            orphan.nonce == self.nonce
+            or self.child.pid in (entry.session, entry.pgrp)
+            or self._known.get(entry.pid) == entry.start_time
+        )
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to every member, once; later members get it when the first process has ended."""
+        if signum == signal.SIGKILL:
+            self.kill()
+            return
+        if self.gone:
+            return
+        self._asked = signum
+        self._signalled.clear()
+        members = self.members()
+        self.child.send_group(signum)
+        self._pass_on(members, in_group=False)
+
+    def kill(self) -> None:
+        """KILL every member. They are stopped first, so that none can run away by forking."""
+        if self.gone:
+            return
+        self._asked = signal.SIGKILL
+        if self.child.status is None:
+            self.child.send_group(signal.SIGSTOP)
+        frozen: set[tuple[int, int]] = set()
+        until = time.monotonic() + FREEZE_TIME
+        members: dict[int, procfs.Stat] = {}
+        for _ in range(FREEZE_ROUNDS):
+            members = self.members()
+            fresh = [m for m in members.values() if (m.pid, m.start_time) not in frozen]
+            outside = [m for m in fresh if m.pgrp != self.child.pid]
+            frozen.update((m.pid, m.start_time) for m in fresh)
+            for member in outside:
+                send(member, signal.SIGSTOP)
+            if not outside or time.monotonic() > until:
+                break
+        self.child.send_group(signal.SIGKILL)
+        for member in members.values():
+            if member.pgrp != self.child.pid:
+                send(member, signal.SIGKILL)
+        if self.child.status is not None:
+            self._check_soon()
+
+    def holders(self) -> list[str]:
+        """Name the members for people."""
+        return [f"pid {pid} ({procfs.command(pid)})" for pid in sorted(self.members())]
+
+    def _pass_on(self, members: dict[int, procfs.Stat], *, in_group: bool) -> None:
+        assert self._asked is not None
+        for member in members.values():
+            key = (member.pid, member.start_time)
+            if key in self._signalled:
+                continue
+            self._signalled.add(key)
+            if in_group or member.pgrp != self.child.pid:
+                send(member, self._asked)
+            if member.state == "T":
+                send(member, signal.SIGCONT)  # A stopped process would never hear of it.
+
+    def _first_ended(self) -> None:
+        if self._asked is None:
+            if not self._sweep:
+                self._finish()
+                return
+            self._asked = signal.SIGKILL
+        if self._asked == signal.SIGKILL:
+            self.child.send_group(signal.SIGKILL)
+        self._check()
+
+    def _check_soon(self) -> None:
+        if self._checking is None:
+            self._checking = self._loop.call_soon(self._check)
+
+    def _check(self) -> None:
+        if self._checking is not None:
+            self._checking.cancel()
+            self._checking = None
+        if self.gone or self.child.status is None:
+            return
+        members = self.members()
+        if not members:
+            if self._unclear and self._looks < SECOND_LOOKS:
+                self._looks += 1
+                self._checking = self._loop.call_later(SECOND_LOOK, self._check)
+                return
+            self._finish()
+            return
+        self._looks = 0
+        if self._asked == signal.SIGKILL:
+            for member in members.values():
+                send(member, signal.SIGKILL)
+        else:
+            self._pass_on(members, in_group=True)
+        self._watch(members)
+
+    def _watch(self, members: dict[int, procfs.Stat]) -> None:
+        """Check again as soon as one of them has ended."""
+        for pid in members:
+            if pid in self._watched:
+                continue
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError as error:
+                if self._checking is None:
+                    delay = 0.0 if isinstance(error, ProcessLookupError) else 0.05
+                    self._checking = self._loop.call_later(delay, self._check)
+                continue
+            self._watched[pid] = pidfd
+            self._loop.add_reader(pidfd, self._member_ended, pid)
+
+    def _member_ended(self, pid: int) -> None:
+        self._unwatch(pid)
+        self._check_soon()
+
+    def _unwatch(self, pid: int) -> None:
+        pidfd = self._watched.pop(pid)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+    def _finish(self) -> None:
+        self.gone = True
+        for pid in list(self._watched):
+            self._unwatch(pid)
+        self._known.clear()
+        self._on_gone(self.child.reap())
+
+
+_families: weakref.WeakSet[Family] = weakref.WeakSet()
+
+
+def kill_strays() -> list[str]:
+    """KILL the orphans that belong to no family; return their names.
+
+    A process gets here only if it cleared its environment, left its session and lost its parent
+    before anybody looked.
+    """
+    families = [family for family in _families if not family.gone]
+    names = []
+    for orphan in reaper.adopted():
+        if not any(family.owns(orphan) for family in families):
+            names.append(f"pid {orphan.stat.pid} ({procfs.command(orphan.stat.pid)})")
+            send(orphan.stat, signal.SIGKILL)
+    return names

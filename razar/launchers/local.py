@@ -1,0 +1,179 @@
+"""Components as processes on this machine: ignite, observe, stop, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal as signals
+import time
+
+from razar.config.model import Limits
+from razar.engine.events import Exited
+from razar.launchers import descendants, limits, logs, processes
+from razar.launchers.base import Launched, LaunchError, LaunchSpec, Report
+
+__all__ = ["LocalLauncher"]
+
+#: Seconds between two looks at logs and orphans while anything runs: the longest and the shortest.
+ROUND = 60.0
+ROUND_SHORTEST = 1.0
+#: Seconds that processes without a component get to disappear after KILL when all is closed.
+STRAY_TIME = 1.0
+
+CLOCK_REALTIME_COARSE = 5  # clock_gettime(2): what the kernel stamps files with
+
+_log = logging.getLogger(__name__)
+_UNLIMITED = Limits()
+
+
+class _Incarnation:
+    """A component's living process and its log."""
+
+    __slots__ = ("family", "log", "number", "since", "size")
+
+    def __init__(self, number: int, log: logs.LogFile, since: int) -> None:
+        self.number = number
+        self.log = log
+        self.since = since
+        self.size = 0
+        self.family: descendants.Family | None = None
+
+
+class LocalLauncher:
+    """Starts every component in a session of its own, with its output going straight to its log.
+
+    When the first process of a component ends by itself, the rest of its family is killed; after
+    :meth:`signal` the rest gets the same signal and is waited for. One ``Exited`` per incarnation
+    is reported, when nobody is left.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._living: dict[str, _Incarnation] = {}
+        self._last: dict[str, _Incarnation] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._rotations: dict[str, asyncio.Future[bool]] = {}
+
+    def ignite(self, spec: LaunchSpec) -> Launched:
+        """Start a process; raises LaunchError if there is none."""
+        living = self._living.get(spec.component)
+        if living is not None and living.family is not None:
+            holders = ", ".join(living.family.holders())
+            raise LaunchError(f"incarnation {living.number} is still there: {holders}")
+        log = logs.log_file(spec.log)
+        fd, since = log.open()
+        launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
+        try:
+            child = processes.spawn(spec.argv, cwd=spec.cwd, env=spec.env, stdout=fd, stderr=fd)
+        except (OSError, ValueError) as error:
+            path = spec.env.get("PATH")
+            raise LaunchError(processes.explain(error, spec.argv, spec.cwd, path)) from None
+        finally:
+            os.close(fd)
+        if spec.limits != _UNLIMITED:
+            try:
+                limits.apply(child.pid, spec.limits)
+            except LaunchError:
+                descendants.Family(child, spec.nonce, _forget).kill()
+                raise
+        incarnation = _Incarnation(spec.incarnation, log, since)
+        incarnation.family = descendants.Family(
+            child, spec.nonce, lambda status: self._gone(spec.component, incarnation, status)
+        )
+        self._living[spec.component] = self._last[spec.component] = incarnation
+        if self._timer is None:
+            self._look_later(ROUND)
+        return Launched(
+            pid=child.pid,
+            start_time=child.start_time,
+            log_offset=log.offset(since),
+            launched_ns=launched_ns,
+        )
+
+    def signal(self, component: str, incarnation: int, signal: str) -> None:
+        """Send a signal (a name without ``SIG``) to every process of the component."""
+        family = self._family(component, incarnation)
+        if family is not None:
+            family.signal(signals.Signals[f"SIG{signal}"])
+
+    def kill(self, component: str, incarnation: int) -> None:
+        """KILL every process of the component."""
+        family = self._family(component, incarnation)
+        if family is not None:
+            family.kill()
+
+    def holders(self, component: str) -> list[str]:
+        """Name the processes that are still there, as ``pid 4711 (command)``."""
+        living = self._living.get(component)
+        return living.family.holders() if living is not None and living.family is not None else []
+
+    def tail(self, component: str, lines: int = 20) -> tuple[str, ...]:
+        """Read the last lines of the newest incarnation."""
+        last = self._last.get(component)
+        return last.log.tail(last.since, lines) if last is not None else ()
+
+    async def rotate(self, component: str) -> bool:
+        """Rotate the component's log while it runs; True if anything was moved."""
+        last = self._last.get(component)
+        return await self._rotation(component, last.log) if last is not None else False
+
+    async def close(self) -> None:
+        """Stop looking after logs, and KILL processes that came from a component no one can name."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._rotations:
+            await asyncio.wait(self._rotations.values())
+        until = asyncio.get_running_loop().time() + STRAY_TIME
+        told: set[str] = set()
+        while strays := descendants.kill_strays():
+            told.update(strays)
+            if asyncio.get_running_loop().time() > until:
+                break
+            await asyncio.sleep(0.001)
+        for name in sorted(told):
+            _log.warning("killed %s, left behind by a component that has ended", name)
+
+    def _family(self, component: str, incarnation: int) -> descendants.Family | None:
+        living = self._living.get(component)
+        return living.family if living is not None and living.number == incarnation else None
+
+    def _gone(self, component: str, incarnation: _Incarnation, status: processes.Status) -> None:
+        if self._living.get(component) is incarnation:
+            del self._living[component]
+        tail = incarnation.log.tail(incarnation.since, 20)
+        self._report(Exited(component, incarnation.number, status.code, status.signal, tail))
+
+    def _rotation(self, component: str, log: logs.LogFile) -> asyncio.Future[bool]:
+        running = self._rotations.get(component)
+        if running is None:
+            # Copying and syncing wait for the disk: not on the loop.
+            running = asyncio.get_running_loop().run_in_executor(None, log.rotate)
+            self._rotations[component] = running
+            running.add_done_callback(lambda _: self._rotations.pop(component))
+        return running
+
+    def _look_later(self, delay: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look_around, delay)
+
+    def _look_around(self, passed: float) -> None:
+        """Reap orphans, rotate large logs; come back sooner where a log grows fast."""
+        self._timer = None
+        processes.adopted()
+        soonest = ROUND
+        for component, incarnation in self._living.items():
+            size = incarnation.log.size()
+            grown = size - incarnation.size
+            if size >= logs.ROTATE_AT:
+                self._rotation(component, incarnation.log)
+                size = 0
+            incarnation.size = size
+            if grown > 0:
+                soonest = min(soonest, passed * (logs.ROTATE_AT - size) / grown)
+        if self._living:
+            self._look_later(max(soonest, ROUND_SHORTEST))
+
+
+def _forget(status: processes.Status) -> None:
+    """Take note of the end of a process that never became an incarnation."""

@@ -1,0 +1,137 @@
+"""Carries out the engine's effects on this machine: launches, probes, signals, quarantine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from razar.component_environment import Interpreter, launch_spec
+from razar.config.model import MissionConfig
+from razar.engine import effects, events
+from razar.engine.plan import Plan
+from razar.health_checks import Prober, ProbeTarget, port_conflict
+from razar.launchers.base import LaunchError, Launcher
+from razar.wording import Level
+
+__all__ = ["MissionAdapters"]
+
+#: Seconds a stop may take before the operator is told who holds it up.
+PATIENCE = 1.0
+
+Say = Callable[[Level, str], None]
+
+
+class MissionAdapters:
+    """The adapters of one boot; answers go to ``Runtime.report``."""
+
+    def __init__(
+        self,
+        config: MissionConfig,
+        plan: Plan,
+        *,
+        launcher: Launcher,
+        prober: Prober,
+        logs: str,
+        environ: Mapping[str, str],
+        say: Say,
+        quarantine: Callable[[str, str, tuple[str, ...]], None],
+        traceparent: Callable[[str], str | None],
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._launcher = launcher
+        self._prober = prober
+        self._logs = logs
+        self._environ = environ
+        self._say = say
+        self._quarantine = quarantine
+        self._traceparent = traceparent
+        self._targets: dict[str, ProbeTarget] = {}
+        self._stopping: dict[str, asyncio.TimerHandle] = {}
+        self._interpreters: dict[str, Interpreter] = {}
+
+    def use_environment(self, layer: str, python: str, bin: str) -> None:
+        """The environment of a layer is there."""
+        self._interpreters[layer] = Interpreter(python, bin)
+
+    def holders(self, id: str) -> list[str]:
+        """Name the processes of a component that are still there."""
+        return self._launcher.holders(id)
+
+    def launch(self, effect: effects.Launch) -> events.Event:
+        """Start a process; a port that somebody else holds would make the probe lie, so look first."""
+        id, incarnation = effect.component, effect.incarnation
+        component = self._plan.components[id]
+        try:
+            taken = port_conflict(component.probe)
+            if taken is not None:
+                raise LaunchError(taken)
+            notify = self._prober.open_notify(id, incarnation) if component.probe.kind == "notify" else None
+            spec = launch_spec(
+                component,
+                incarnation,
+                mission=self._plan.mission,
+                logs=self._logs,
+                interpreter=self._interpreters.get(component.layer),
+                environ=self._environ,
+                notify_socket=notify,
+                traceparent=self._traceparent(id),
+            )
+            started = self._launcher.ignite(spec)
+        except LaunchError as error:
+            return events.LaunchFailed(id, incarnation, str(error))
+        self._targets[id] = ProbeTarget(
+            component=id,
+            incarnation=incarnation,
+            probe=component.probe,
+            cwd=spec.cwd,
+            env=spec.env,
+            log=spec.log,
+            log_offset=started.log_offset,
+            launched_ns=started.launched_ns,
+        )
+        return events.Spawned(id, incarnation, started.pid, started.start_time)
+
+    def probe(self, effect: effects.Probe) -> None:
+        """Begin to probe the incarnation that was launched last."""
+        target = self._targets.get(effect.component)
+        if target is not None and target.incarnation == effect.incarnation:
+            self._prober.start(target, effect.phase)
+
+    def stop_probing(self, effect: effects.StopProbing) -> None:
+        """Stop probing; the incarnation is ending or has ended."""
+        self._prober.stop(effect.component, effect.incarnation)
+
+    def signal(self, effect: effects.Signal | effects.Kill) -> None:
+        """Signal an incarnation, and after a while tell who holds up its end."""
+        id, incarnation = effect.component, effect.incarnation
+        if isinstance(effect, effects.Kill):
+            self._say("WARN", f"{id} has not stopped within its grace period: KILL")
+            self._launcher.kill(id, incarnation)
+            return
+        self._launcher.signal(id, incarnation, effect.signal)
+        previous = self._stopping.pop(id, None)
+        if previous is not None:
+            previous.cancel()
+        self._stopping[id] = asyncio.get_running_loop().call_later(PATIENCE, self._name_holders, id)
+
+    def _name_holders(self, id: str) -> None:
+        self._stopping.pop(id, None)
+        holders = self._launcher.holders(id)
+        if holders:
+            self._say("INFO", f"Waiting for {id} to stop: {', '.join(holders)}")
+
+    def request_repair(self, effect: effects.RequestRepair) -> None:
+        """Hand a failure over; without repair agents the engine never asks for it."""
+        raise AssertionError(f"no repair agents are configured for {effect.component}")
+
+    def quarantine(self, effect: effects.Quarantine) -> None:
+        """Record a component that was given up."""
+        self._quarantine(effect.component, effect.error, self._launcher.tail(effect.component))
+
+    async def close(self) -> None:
+        """Release timers, probes and the launcher; every component has been stopped before."""
+        for handle in self._stopping.values():
+            handle.cancel()
+        await self._prober.close()
+        await self._launcher.close()

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of missions: files, times, text that is safe to show."""

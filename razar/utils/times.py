@@ -1,0 +1,42 @@
+"""Text forms of instants. Everything is UTC; an instant is a float of epoch seconds."""
+
+from __future__ import annotations
+
+import time
+
+__all__ = ["file_stamp", "parse_utc", "utc", "utc_micro"]
+
+_UNKNOWN = "0000-00-00T00:00:00Z"
+
+
+def utc(at: float) -> str:
+    """Whole seconds: ``2025-09-21T00:00:00Z``. An instant outside the calendar gives only zeros."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    except (OverflowError, ValueError, OSError):
+        return _UNKNOWN
+
+
+def utc_micro(at: float) -> str:
+    """Microseconds: ``2025-09-21T00:00:00.125000Z``."""
+    try:
+        seconds, micro = divmod(round(at * 1_000_000), 1_000_000)
+    except (OverflowError, ValueError):
+        return _UNKNOWN
+    whole = utc(seconds)
+    return whole if whole == _UNKNOWN else f"{whole[:-1]}.{micro:06d}Z"
+
+
+def file_stamp(at: float) -> str:
+    """For file names, without colons: ``2025-09-21T00-00-05Z``."""
+    return utc(at).replace(":", "-")
+
+
+def parse_utc(text: str) -> float:
+    """Epoch seconds of an ISO 8601 text; one without an offset is UTC. Raises ValueError."""
+    from datetime import UTC, datetime
+
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return instant.timestamp()
