@@ -13,6 +13,7 @@ import msgspec
 
 from razar.engine.facts import Fact
 from razar.engine.state import MissionState
+from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 from razar.utils.times import utc
 from razar.wording import Level, Line, lines_of
@@ -179,7 +180,7 @@ class JsonConsole:
         self._printer.close()
 
     def _put(self, body: dict[str, Any]) -> None:
-        self._printer.put(self._out, msgspec.json.encode(body).decode())
+        self._printer.put(self._out, encode_json(body).decode())
 
 
 def make_console(

@@ -18,6 +18,8 @@ __all__ = ["Connection", "NotRunningError", "RefusedError", "UnresponsiveError",
 
 #: Seconds in which a supervisor must take a connection or answer what needs no waiting.
 ANSWER_TIME = 10.0
+#: Seconds that a supervisor whose socket is not there yet, or no longer, is given.
+PATIENCE = 1.0
 #: Seconds without a word after which a supervisor that was asked to wait for something counts as hung.
 SILENCE = 60.0
 
@@ -54,17 +56,25 @@ def supervisor(logs: str) -> int | None:
 
 
 def connect(logs: str, *, timeout: float = ANSWER_TIME) -> Connection:
-    """Connect to the supervisor of a logs folder. Raises NotRunningError or UnresponsiveError."""
+    """Connect to the supervisor of a logs folder. Raises NotRunningError or UnresponsiveError.
+
+    One that is about to open its socket, or to end, is waited for a second long.
+    """
     path = os.path.join(os.path.abspath(logs), SOCKET_NAME)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        with address(path) as where:
-            sock.connect(where)
-    except OSError as fault:
-        sock.close()
-        raise _explain(fault, logs, path) from None
-    return Connection(sock)
+    until = time.monotonic() + PATIENCE
+    while True:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout)
+            with address(path) as where:
+                sock.connect(where)
+            return Connection(sock)
+        except OSError as fault:
+            sock.close()
+            passing = isinstance(fault, FileNotFoundError | ConnectionRefusedError)
+            if not passing or supervisor(logs) is None or time.monotonic() > until:
+                raise _explain(fault, logs, path) from None
+        time.sleep(0.02)
 
 
 def _explain(fault: OSError, logs: str, path: str) -> Exception:

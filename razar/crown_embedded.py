@@ -22,7 +22,7 @@ __all__ = ["EmbeddedCrown", "answer_to", "embedded_crown", "main", "servant_name
 
 HOST = "127.0.0.1"
 #: How long a client may take to connect, to send its brief and to close, in seconds.
-OPEN_LIMIT = 2.0
+OPEN_LIMIT = 10.0
 RECEIVE_LIMIT = 10.0
 CLOSE_LIMIT = 0.5
 
@@ -79,7 +79,8 @@ async def embedded_crown(
     ``port`` 0 takes a free one. ``token`` is what clients must show: the empty string makes a new
     one, so that nothing else on the machine can use this Crown; None asks for none.
     """
-    from websockets.asyncio.server import serve
+    from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
     from websockets.typing import Subprotocol
 
     from razar.crown.client import quiet_logger
@@ -87,9 +88,19 @@ async def embedded_crown(
     if token == "":
         token = secrets.token_urlsafe(32)
 
-    async def handle(connection: ServerConnection) -> None:
-        from websockets.exceptions import ConnectionClosed
+    transports: set[asyncio.Transport] = set()
 
+    class Connection(ServerConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transports.add(transport)
+            super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            transports.discard(self.transport)
+            super().connection_lost(exc)
+
+    async def handle(connection: ServerConnection) -> None:
         try:
             async with asyncio.timeout(RECEIVE_LIMIT):
                 raw = await connection.recv()
@@ -112,9 +123,16 @@ async def embedded_crown(
         max_size=MAX_FRAME,
         max_queue=1,
         logger=quiet_logger(),
+        create_connection=Connection,
     ) as server:
         bound = next(iter(server.sockets)).getsockname()[1]
-        yield EmbeddedCrown(url=f"ws://{HOST}:{bound}/", port=bound, token=token)
+        try:
+            yield EmbeddedCrown(url=f"ws://{HOST}:{bound}/", port=bound, token=token)
+        finally:
+            # Whoever hangs must not hold up the end of the boot.
+            server.close()
+            for transport in tuple(transports):
+                transport.abort()
 
 
 def _gate(token: str | None) -> Callable[[ServerConnection, Request], Response | None]:

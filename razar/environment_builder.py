@@ -32,7 +32,7 @@ def check(
     Starts nothing and writes nothing but the times of files that were merely touched. ``root`` is
     the folder of razar_env.yaml. ``verify`` reads every file instead of its size and change time.
     """
-    root = os.path.realpath(root)
+    root = os.path.abspath(root)
     found = [_check(spec, root, verify) for spec in specs]
     return [one if isinstance(one, LayerEnvironment) else None for one in found]
 
@@ -71,7 +71,7 @@ async def prepare(
     uses uv's cache alone, ``log`` is the path of the environment log, ``on_progress`` is called
     with (layer, line). No exception is raised for anything but a cancellation.
     """
-    root = os.path.realpath(root)
+    root = os.path.abspath(root)
     found: list[LayerEnvironment | Stale] = []
     for spec in specs:
         if verify or _is_large(root, spec.layer):
@@ -119,8 +119,8 @@ async def _build(
     started = time.perf_counter()
     try:
         return await build(spec, state, options)
-    except (LayerError, OSError) as error:
-        text = str(error) if isinstance(error, LayerError) else _cannot(error)
+    except (LayerError, OSError, UnicodeError) as error:
+        text = _cannot(error) if isinstance(error, OSError) else str(error)
         damage = f" The old one cannot be used: {state.reason}." if state.damaged else ""
         message = f"layer {spec.layer}: {text.rstrip('.')}.{damage}"
         options.log.write(spec.layer, message)

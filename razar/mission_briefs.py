@@ -40,12 +40,15 @@ def make_brief(
     }
     issues = [_issue(item, "quarantined") for item in quarantine]
     issues += [_issue(entry) for id in order if _text((entry := last.get(id, {})).get("error"))]
-    # One issue per component: what is said of the quarantine comes first.
-    unique = list({issue["id"]: issue for issue in reversed(issues) if issue["id"]}.values())[::-1]
+    # One issue per component: what is said of the quarantine counts.
+    unique: dict[str, dict[str, str]] = {}
+    for issue in issues:
+        if issue["id"]:
+            unique.setdefault(issue["id"], issue)
     return {
         "priority_map": {id: position for position, id in enumerate(order, 1)},
         "current_status": {id: _text(last.get(id, {}).get("state")) or "pending" for id in order},
-        "open_issues": unique[:_MAX_ISSUES],
+        "open_issues": list(unique.values())[:_MAX_ISSUES],
     }
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +22,7 @@ from msgspec import Struct
 from razar.engine.events import BootStarted, Event
 from razar.engine.state import MissionState
 from razar.utils import files
+from razar.utils.encoding import encode_json
 from razar.utils.line_file import LineFile
 
 __all__ = ["SCHEMA", "SEGMENT", "Journal", "Record", "last_boot", "read", "segments"]
@@ -61,7 +61,6 @@ class _Sequence(Struct):
     seq: int
 
 
-_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Record)
 _header_decoder = msgspec.json.Decoder(_Header)
 
@@ -233,22 +232,7 @@ def segments(path: str) -> list[str]:
 
 
 def _encode(record: Record) -> bytes:
-    try:
-        return _encoder.encode(record) + b"\n"
-    except UnicodeEncodeError:
-        # A name that is no valid UTF-8 reaches Python as lone surrogates, which JSON cannot carry.
-        clean = msgspec.json.encode(_without_surrogates(msgspec.to_builtins(record)))
-        return clean + b"\n"
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_surrogates(item) for item in value]
-    return value
+    return encode_json(record) + b"\n"
 
 
 def _decode(line: bytes) -> Record | None:

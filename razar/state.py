@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from razar.engine.state import MissionState, State
 from razar.utils import files
+from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 from razar.utils.times import utc
 
@@ -145,7 +146,7 @@ class StateFile:
 
     def _write(self, make: Callable[[], dict[str, Any]]) -> bool:
         try:
-            files.replace(self.path, msgspec.json.format(_encode(make())) + b"\n")
+            files.replace(self.path, msgspec.json.format(encode_json(make())) + b"\n")
         except (TypeError, ValueError, LookupError) as fault:
             self._tell(f"{self.path} is not current: the snapshot could not be made: {fault!r}")
         except OSError as fault:
@@ -161,16 +162,6 @@ class StateFile:
     def _tell(self, message: str) -> None:
         if self._report is not None:
             self._report(message)
-
-
-def _encode(snapshot: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(snapshot)
-    except UnicodeEncodeError:
-        import json
-
-        # A peer's text may hold lone surrogates; \udc80 is valid JSON, so no text is lost.
-        return json.dumps(snapshot).encode("ascii")
 
 
 class _Component(Struct, frozen=True):

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from razar.config.collector import Collector
-from razar.config.document import decode_json, read_bytes
+from razar.config.document import read_bytes
 from razar.config.faults import quote
+from razar.config.json_document import decode_json
 from razar.config.positions import scan_json
 from razar.config.shape import salvage
 from razar.config.wire import Name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from razar.config.faults import ConfigurationError, Fault, Problem
-from razar.config.positions import Pointer, Scan, pointer_text
 
-__all__ = ["Collector", "Locate"]
+if TYPE_CHECKING:
+    from razar.config.positions import Scan
 
-#: Finds the places of pointers in the text of the file.
-Locate = Callable[[Iterable[Pointer]], Scan]
+__all__ = ["Collector", "Pointer"]
+
+#: A place in a decoded value: keys and indices from the root.
+Pointer = tuple[str | int, ...]
 
 #: Faults kept for one file. A file with more is not the file that was meant.
 _KEPT = 1000
@@ -19,11 +21,14 @@ _KEPT = 1000
 _COMPARED = 50_000
 
 
-class _Entry(NamedTuple):
-    at: Pointer
-    key: bool
-    problem: Problem
-    first: Pointer | None
+class _Entry:
+    __slots__ = ("at", "first", "key", "problem")
+
+    def __init__(self, at: Pointer, key: bool, problem: Problem, first: Pointer | None) -> None:
+        self.at = at
+        self.key = key
+        self.problem = problem
+        self.first = first
 
 
 class Collector:
@@ -58,6 +63,10 @@ class Collector:
         if len(self._entries) < _KEPT:
             self._entries.append(_Entry(at, key, problem, first))
 
+    def within(self, at: Pointer) -> bool:
+        """Tell whether a fault at a pointer or below it has been noted."""
+        return any(entry.at[: len(at)] == at for entry in self._entries)
+
     def add_elsewhere(self, faults: Iterable[Fault]) -> None:
         """Take over faults of another file that this one names."""
         self._elsewhere.extend(faults)
@@ -73,7 +82,7 @@ class Collector:
                 return f'did you mean "{near[0]}"?'
         return None
 
-    def error(self, locate: Locate) -> ConfigurationError:
+    def error(self, locate: Callable[[Iterable[Pointer]], Scan]) -> ConfigurationError:
         """Make one error of everything noted and of the keys that are repeated, in the order of the file."""
         wanted: list[Pointer] = []
         for entry in self._entries:
@@ -96,7 +105,7 @@ class Collector:
             file=self.file,
             line=position.line,
             column=position.column,
-            pointer=pointer_text(entry.at),
+            pointer=_text(entry.at),
             found=entry.problem.found,
             expected=entry.problem.expected,
             hint=hint,
@@ -108,10 +117,15 @@ class Collector:
                 file=self.file,
                 line=repeated.again.line,
                 column=repeated.again.column,
-                pointer=pointer_text(repeated.pointer),
+                pointer=_text(repeated.pointer),
                 found="the same key again",
                 expected="each key once in an object",
                 hint=f"the first is on line {repeated.first.line}",
             )
             for repeated in scan.repeated[:_KEPT]
         ]
+
+
+def _text(pointer: Pointer) -> str:
+    """Write a pointer as RFC 6901 does."""
+    return "".join(["/" + str(step).replace("~", "~0").replace("/", "~1") for step in pointer])

@@ -7,11 +7,10 @@ from typing import Literal
 
 from msgspec import UNSET
 
+from razar.config.collector import Pointer
 from razar.config.context import Context
-from razar.config.env_file import load_env_file
 from razar.config.faults import ConfigurationError, describe, quote
 from razar.config.model import Component, Dependency, Limits, Probe, RepairScope, Restart, Stop
-from razar.config.positions import Pointer
 from razar.config.probes import normalise_probe
 from razar.config.units import size_bytes
 from razar.config.wire import (
@@ -105,6 +104,8 @@ def _environment(entry: ComponentEntry, at: Pointer, context: Context) -> dict[s
     if isinstance(entry.env_file, str):
         path = context.path((*at, "env_file"), entry.env_file)
         if path is not None and os.path.isfile(path):
+            from razar.config.env_file import load_env_file
+
             try:
                 env.update(load_env_file(path))
             except ConfigurationError as error:

@@ -8,10 +8,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from razar.config.collector import Collector
+from razar.config.collector import Collector, Pointer
 from razar.config.executables import Executables
 from razar.config.faults import Problem, describe, printable, quote
-from razar.config.positions import Pointer
 from razar.config.units import seconds
 from razar.config.wire import LONGEST
 from razar.config.words import expand, split_words
@@ -36,7 +35,7 @@ class Context:
     ) -> None:
         self.faults = faults
         self.root = root
-        self.environ = environ
+        self.environ = dict(environ)
         self.layers = layers
         self.executables = Executables()
         self.folders: dict[str, bool] = {}

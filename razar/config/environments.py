@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from razar.config.collector import Collector
+from razar.config.collector import Collector, Pointer
 from razar.config.document import read_bytes
 from razar.config.faults import Problem, quote
 from razar.config.model import EnvironmentSpec
-from razar.config.positions import Pointer
 from razar.config.wire import END, Entry, Label, is_set
 
 __all__ = ["EnvironmentEntry", "EnvironmentsFile", "load_environments"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from razar.config.collector import Collector
+from razar.config.collector import Collector, Pointer
 from razar.config.faults import quote
-from razar.config.positions import Pointer
 from razar.config.wire import ComponentEntry, DependencyEntry
 
 __all__ = ["check_graph"]

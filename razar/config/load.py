@@ -11,12 +11,11 @@ import msgspec
 from razar.config.collector import Collector
 from razar.config.components import normalise_component
 from razar.config.context import CheckExpression, Context
-from razar.config.document import decode_json, has_repeated_keys, read_bytes
+from razar.config.document import has_repeated_keys, read_bytes
 from razar.config.faults import quote
 from razar.config.graph import check_graph
 from razar.config.missions import find_mission
 from razar.config.model import Component, MissionConfig
-from razar.config.positions import scan_json
 from razar.config.settings import crown_settings, repair_settings
 from razar.config.wire import BootConfigFile, ComponentEntry, is_set
 
@@ -44,8 +43,10 @@ def load_mission(
         file = msgspec.json.decode(data, type=BootConfigFile)
         faulty = has_repeated_keys(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        value = decode_json(data, path)
+        from razar.config.json_document import decode_json
         from razar.config.shape import salvage
+
+        value = decode_json(data, path)
 
         file = salvage(value, BootConfigFile, faults)
         faulty = True
@@ -61,6 +62,8 @@ def load_mission(
     )
     config = _normalise(file, where, context) if is_set(file) else None
     if config is None or faulty or faults:
+        from razar.config.positions import scan_json
+
         raise faults.error(partial(scan_json, data.decode()))
     return config
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 
 import msgspec
 from msgspec import Struct
 
 from razar.config.document import read_bytes
 from razar.config.faults import ConfigurationError, Fault, quote
+from razar.config.wire import Name
 
 __all__ = ["find_mission"]
 
-_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
 _DEFAULT = "boot_config.json"
 _FOLDER = "missions"
 
@@ -33,7 +32,7 @@ def find_mission(name: str | None, *, config: str | None, folder: str) -> str:
     default = os.path.join(folder, _DEFAULT)
     if name is None:
         return _existing(config or default, folder)
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         expected = "a name of at most 63 characters out of a-z, 0-9, _ and -"
         raise _error("--mission", f"the mission {quote(name)}", expected)
     if config is not None:
@@ -48,6 +47,14 @@ def find_mission(name: str | None, *, config: str | None, folder: str) -> str:
     if config is not None or path != default:
         raise _error(path, f"the mission {quote(found)}", f"the mission {quote(name)}")
     raise _unknown(name, folder)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _existing(path: str, folder: str, name: str | None = None) -> str:
@@ -77,7 +84,7 @@ def _unknown(name: str, folder: str) -> ConfigurationError:
         files = []
     for file in files:
         stem, extension = os.path.splitext(file)
-        if extension == ".json" and _NAME.fullmatch(stem):
+        if extension == ".json" and _is_name(stem):
             missions.setdefault(stem, f"{_FOLDER}/{file}")
     expected = "one of " + ", ".join(f"{quote(mission)} ({file})" for mission, file in missions.items())
     hint = None

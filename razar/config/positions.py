@@ -9,10 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Place", "Pointer", "Position", "Repeated", "Scan", "pointer_text", "scan_json"]
+from razar.config.collector import Pointer
 
-#: A place in a decoded value: keys and indices from the root.
-Pointer = tuple[str | int, ...]
+__all__ = ["Place", "Position", "Repeated", "Scan", "scan_json"]
 
 #: The pointers asked for, as a tree of their steps.
 _Tree = dict[str | int, Any]
@@ -133,8 +132,3 @@ def _key(token: str) -> str:
 
     text: str = json.loads(token, strict=False)
     return text
-
-
-def pointer_text(pointer: Pointer) -> str:
-    """Write a pointer as RFC 6901 does."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in pointer)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from msgspec import UNSET
 
+from razar.config.collector import Pointer
 from razar.config.context import Context
 from razar.config.endpoints import check_host_port, check_url
 from razar.config.faults import Problem, quote
 from razar.config.model import Probe, ProbeKind
-from razar.config.positions import Pointer
 from razar.config.wire import ProbeEntry
 
 __all__ = ["normalise_probe"]
@@ -45,7 +45,12 @@ def normalise_probe(
     except Problem as problem:
         context.faults.add_problem(at, problem)
         return None
-    if probe is not None and probe.kind == "exit" and kind != "task":
+    if (
+        probe is not None
+        and probe.kind == "exit"
+        and kind != "task"
+        and not context.faults.within((*at[:-1], "kind"))
+    ):
         context.faults.add(at, 'the probe "exit" of a service', 'another probe, or "kind": "task"')
         return None
     return probe
@@ -71,9 +76,7 @@ def _short(text: str, at: Pointer, context: Context) -> Probe | None:
         if found is None:
             near = context.faults.suggest(scheme.lower(), [f"{known}://" for known in _SCHEMES])
             raise Problem(quote(text), _FORMS, near)
-        return Probe(
-            kind=found, target=_target(found, target if found in ("http", "ws") else rest, quote(text))
-        )
+        return Probe(kind=found, target=_target(found, target if found in ("http", "ws") else rest, text))
     if target.startswith(("/", "./", "../")):
         path = context.path(at, text)
         return None if path is None else Probe(kind="file", target=path)
@@ -93,7 +96,7 @@ def _advice(target: str, text: str, context: Context) -> str | None:
 
 def _object(entry: ProbeEntry, at: Pointer, context: Context) -> Probe | None:
     given = [kind for kind in _KINDS if getattr(entry, kind) is not UNSET]
-    if len(given) != 1:
+    if len(given) != 1 and not context.faults.within(at):
         found = f"a probe with {' and '.join(given)}" if given else "a probe without a kind"
         context.faults.add(at, found, f"exactly one of {', '.join(_KINDS)}")
     timing: dict[str, float] = {
@@ -146,14 +149,14 @@ def _value(kind: ProbeKind, value: Any, at: Pointer, context: Context) -> tuple[
     scheme, separator, rest = text.partition("://")
     if separator and _SCHEMES.get(scheme.lower()) != kind:
         raise Problem(quote(value), _form(kind))
-    return _target(kind, rest if separator and kind in ("tcp", "grpc") else text, quote(value)), ()
+    return _target(kind, rest if separator and kind in ("tcp", "grpc") else text, value), ()
 
 
-def _target(kind: ProbeKind, text: str, shown: str) -> str:
+def _target(kind: ProbeKind, text: str, written: str) -> str:
     if kind in ("tcp", "grpc"):
-        check_host_port(text, shown, _form(kind))
+        check_host_port(text, written, _form(kind))
     else:
-        check_url(text, shown, _form(kind))
+        check_url(text, written, _form(kind))
     return text
 
 

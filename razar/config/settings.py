@@ -40,27 +40,27 @@ def crown_settings(entry: CrownEntry | UnsetType, context: Context) -> CrownSett
 def _url(entry: CrownEntry, context: Context) -> str | None:
     if entry.url is not UNSET:
         url = context.text(("crown", "url"), entry.url)
-        problem = None if url is None else _problem(url, quote(entry.url))
+        problem = None if url is None else _problem(url, entry.url)
         if problem is not None:
             context.faults.add_problem(("crown", "url"), problem)
         return url
     url = context.environ.get(_VARIABLE, "").strip()
     if not url or entry.policy == "off":
         return None
-    problem = _problem(url, "a text that is no URL")
+    problem = _problem(url, url)
     if problem is not None:
         place = f"environment variable {_VARIABLE}"
-        fault = Fault(file=place, found=problem.found, expected=problem.expected)
+        fault = Fault(file=place, found="a value that is no such URL", expected=problem.expected)
         context.faults.add_elsewhere([fault])
     return url
 
 
-def _problem(url: str, shown: str) -> Problem | None:
+def _problem(url: str, written: str) -> Problem | None:
     form = "ws://host:port or wss://host:port"
     if url.partition("://")[0].lower() not in ("ws", "wss"):
-        return Problem(shown, form)
+        return Problem(quote(written), form)
     try:
-        check_url(url, shown, form)
+        check_url(url, written, form)
     except Problem as problem:
         return problem
     return None

@@ -11,9 +11,8 @@ from typing import Any
 import msgspec.inspect as types
 from msgspec import UNSET
 
-from razar.config.collector import Collector
+from razar.config.collector import Collector, Pointer
 from razar.config.faults import describe, quote
-from razar.config.positions import Pointer
 
 __all__ = ["expectation", "salvage"]
 

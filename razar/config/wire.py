@@ -126,8 +126,10 @@ class ProbeEntry(Entry, kw_only=True):
     """Passes in a row that mean healthy."""
 
 
+#: The short forms, for editors; a variable may hide any of them.
+SHORT_PROBE = r"^(https?://|tcp://|grpc://|wss?://|/|\.\.?/|cmd:|log:|notify$|exit$)|\$\{"
 Health = Annotated[
-    str | ProbeEntry,
+    Annotated[str, Meta(extra_json_schema={"pattern": SHORT_PROBE})] | ProbeEntry,
     Meta(
         extra={
             "expected": 'a health probe: "http://…", "tcp://host:port", "grpc://host:port", "ws://…", a path '
@@ -187,13 +189,13 @@ class LimitsEntry(Entry, kw_only=True):
     """Resource limits; what is left out is inherited."""
 
     memory: Size | UnsetType = UNSET
-    """Bytes, or a text like `512M` or `2G` (K is 1024 bytes)."""
+    """Private memory of each process: bytes, or a text like `512M` or `2G` (K is 1024 bytes)."""
     cpu: Processors | UnsetType = UNSET
-    """Processors; 0.5 is half of one."""
+    """Processors it may use, rounded up to whole ones."""
     files: Positive | UnsetType = UNSET
-    """Open files."""
+    """Open files of each process."""
     processes: Positive | UnsetType = UNSET
-    """Processes."""
+    """Processes and threads of the user it runs as."""
 
 
 class ComponentEntry(Entry, kw_only=True):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from razar.config.collector import Pointer
 from razar.config.document import MAX_DEPTH, not_utf8, reject
 from razar.config.faults import ConfigurationError, Fault, printable
-from razar.config.positions import Place, Pointer, Position, Repeated, Scan
+from razar.config.positions import Place, Position, Repeated, Scan
 
 __all__ = ["Number", "decode_yaml"]
 

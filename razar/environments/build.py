@@ -62,7 +62,7 @@ async def build(spec: EnvironmentSpec, stale: Stale, options: Options) -> LayerE
     folder = layout.make_layer_folder(root, spec.layer)
     async with layer_lock(folder, lambda holder: say(f"waiting for {holder}, which builds it now")) as waited:
         if waited:
-            found = check(spec, root, verify=options.verify)
+            found = await asyncio.to_thread(check, spec, root, verify=options.verify)
             if not isinstance(found, Stale):
                 return msgspec.structs.replace(found, seconds=time.perf_counter() - started)
             stale = found
@@ -76,7 +76,7 @@ async def build(spec: EnvironmentSpec, stale: Stale, options: Options) -> LayerE
             say=say,
             note=note,
         )
-        made, digest, new = await _make(spec, options, uv, say)
+        made, digest, new = await _make(spec, stale, options, uv, say)
     warnings = [f"layer {spec.layer}: {stale.reason}; its environment was rebuilt"] if stale.damaged else []
     if options.log.problem:
         warnings.append(options.log.problem)
@@ -87,13 +87,14 @@ async def build(spec: EnvironmentSpec, stale: Stale, options: Options) -> LayerE
 
 
 async def _make(
-    spec: EnvironmentSpec, options: Options, uv: Uv, say: Callable[[str], None]
+    spec: EnvironmentSpec, stale: Stale, options: Options, uv: Uv, say: Callable[[str], None]
 ) -> tuple[str, str, bool]:
     """Return the folder and digest of the environment, and whether it was built."""
     root = options.root
     requirements = [parse(text, root) for text in spec.dependencies]
-    before = layout.current(root, spec.layer)
-    layout.prune(root, spec.layer, layout.finished(root, spec.layer))
+    # The one before is kept for a way back, unless it is damaged.
+    before = None if stale.damaged else layout.current(root, spec.layer)
+    await asyncio.to_thread(layout.prune, root, spec.layer, layout.finished(root, spec.layer))
     python = await find_interpreter(uv, spec.python)
     interpreter = identify(python)
     text = await locked_text(

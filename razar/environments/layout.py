@@ -1,7 +1,8 @@
 """Where things lie: locks in ``razar_env.lock/``, environments in ``.razar/environments/<layer>/``.
 
-``current`` leads to the newest one. Every build has a folder of its own that is never used again, ``<start of the digest>-<random>``:
-running components keep theirs, and a build that was killed cannot disturb the next one.
+``current`` leads to the newest one. Every build has a folder of its own that is never used again,
+``<start of the digest>-<random>``: running components keep theirs, and what is left of a build
+that was killed cannot disturb the next one.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def prune(root: str, layer: str, keep: set[str]) -> list[str]:
 
 def _in_use(folders: list[str]) -> set[str]:
     """Tell which folders stand in the command or environment of a running process (proc(5))."""
-    marks = {os.fsencode(folder) + b"/": folder for folder in folders}
+    marks = {os.fsencode(os.path.basename(folder)) + b"/": folder for folder in folders}
     used: set[str] = set()
     for pid in os.listdir("/proc"):
         if not pid.isdigit():

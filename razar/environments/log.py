@@ -66,7 +66,7 @@ class EnvironmentLog:
             return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
-            os.write(self._file, f"[{now}] {layer}: {line}\n".encode())
+            os.write(self._file, f"[{now}] {layer}: {line}\n".encode(errors="replace"))
         except OSError as error:
             self.close()
             self._failed(error)

@@ -89,8 +89,9 @@ def parse(text: str, root: str) -> Requirement:
     from urllib.parse import quote
 
     absolute = os.path.normpath(os.path.join(root, path))
-    inside = os.path.commonpath((absolute, root)) == os.path.normpath(root)
-    portable = absolute if os.path.isabs(path) and not inside else os.path.relpath(absolute, root)
+    # A path that has nothing in common with the mission folder was meant as it stands.
+    apart = os.path.isabs(path) and os.path.commonpath((absolute, root)) == "/"
+    portable = absolute if apart else os.path.relpath(absolute, root)
     form = f"{name} @ {{}}" if name else f"{{}}{extras}"
     form += f" ; {marker}" if marker else ""
     return Requirement(

@@ -42,9 +42,7 @@ def apply(pid: int, limits: Limits) -> None:
             return  # It has ended already, which is reported by itself.
         except (OSError, ValueError):
             most = resource.getrlimit(number)[1]
-            raise LaunchError(
-                f"cannot limit {name} to {value}: this user may have at most {most}"
-            ) from None
+            raise LaunchError(f"cannot limit {name} to {value}: this user may have at most {most}") from None
     if limits.cpu is not None:
         _use_cpus(pid, math.ceil(limits.cpu))
 

@@ -31,12 +31,17 @@ __all__ = [
 
 #: Most bytes of output kept for ``Completed.output``; the end is what is kept.
 OUTPUT_LIMIT = 1 << 20
+#: Seconds after KILL for which a process is waited for that the kernel does not let go.
+KILL_TIME = 5.0
 #: Longest line handed to ``on_line``, in bytes.
 LINE_LIMIT = 8192
 
 
 class Completed(Struct, frozen=True, kw_only=True):
-    """How a command ended: exactly one of ``code`` and ``signal`` (a name without ``SIG``) is set."""
+    """How a command ended: exactly one of ``code`` and ``signal`` (a name without ``SIG``) is set.
+
+    Neither is if it could not be ended at all.
+    """
 
     code: int | None
     signal: str | None
@@ -44,7 +49,9 @@ class Completed(Struct, frozen=True, kw_only=True):
     timed_out: bool
 
 
-def explain(error: OSError | ValueError, argv: Sequence[str], cwd: str | None, path: str | None = None) -> str:
+def explain(
+    error: OSError | ValueError, argv: Sequence[str], cwd: str | None, path: str | None = None
+) -> str:
     """Say in one sentence why a program could not be started."""
     program = argv[0] if argv else ""
     name = repr(program)
@@ -62,7 +69,7 @@ def explain(error: OSError | ValueError, argv: Sequence[str], cwd: str | None, p
         case errno.ENOENT if interpreter := _interpreter(file):
             return f"cannot start {name}: its first line names {interpreter}, which does not exist"
         case errno.ENOENT | errno.ENOTDIR:
-            return f"cannot start {name}: there is no such file"
+            return f"cannot start {name}: there is no file {os.path.normpath(file)}"
         case errno.EACCES if os.path.isdir(file):
             return f"cannot start {name}: it is a folder"
         case errno.EACCES | errno.EPERM:
@@ -199,9 +206,7 @@ async def run(
     timed_out = False
     try:
         done, _ = await asyncio.wait([gone], timeout=timeout)
-        if not done:
-            timed_out = True
-            await _end(family, gone, grace)
+        timed_out = not done
     finally:
         try:
             if not gone.done():
@@ -210,7 +215,7 @@ async def run(
             if not gone.done():
                 family.kill()  # Cancelled twice; the table reaps it.
             kept = output.finish() if output is not None else b""
-    status = gone.result()
+    status = gone.result() if gone.done() else Status(None, None)
     return Completed(code=status.code, signal=status.signal, output=kept, timed_out=timed_out)
 
 
@@ -220,4 +225,4 @@ async def _end(family: Family, gone: asyncio.Future[Status], grace: float) -> No
         await asyncio.wait([gone], timeout=grace)
     if not gone.done():
         family.kill()
-        await asyncio.wait([gone])
+        await asyncio.wait([gone], timeout=KILL_TIME)

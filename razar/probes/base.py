@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from msgspec import Struct
 
 from razar.config.model import Probe
 from razar.notify import NotifySocket
-from razar.probes.file_stamp import FileStamp
 
-__all__ = ["Answer", "Check", "ProbeError", "ProbeTarget"]
+__all__ = ["PASSED", "Answer", "Check", "FileStamp", "ProbeError", "ProbeTarget"]
+
+#: Inode, size, and nanoseconds of the last write and the last change of a file.
+FileStamp = tuple[int, int, int, int]
 
 
 class ProbeError(Exception):
@@ -22,9 +23,9 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
     """One incarnation to probe.
 
     ``env`` is its complete environment, ``log`` the absolute path of its current.log, of which the
-    first ``log_offset`` bytes are older than the launch. ``launched_ns`` is the instant of the
-    launch by the clock that stamps files, in nanoseconds since the epoch; ``before`` what a file
-    probe's file was before the launch, if that was looked at.
+    first ``log_offset`` bytes are older than the launch. ``launched_ns`` is the instant before the
+    launch by the clock that stamps files, in nanoseconds since the epoch; ``before`` the stamp of a
+    file probe's file before the launch, if one was taken.
     """
 
     component: str
@@ -40,7 +41,7 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What ``expect`` is evaluated over. ``truncated`` says that the body was longer than is kept."""
+    """What ``expect`` is evaluated over; ``truncated`` if the body was longer than what is kept."""
 
     status: int | None = None
     headers: dict[str, str] = {}
@@ -57,30 +58,22 @@ class Check:
 
     #: Whether :meth:`attempt` keeps to the probe's time limit by itself.
     keeps_time = False
-    #: The least pause between two attempts, as a multiple of how long the last one took.
+    #: The least pause between two attempts, as a multiple of the time the last one took.
     rest = 0.0
-    #: Whether liveness means anything: a line that was once logged stays logged.
-    lasting = False
+    #: Whether it can fail again once it has passed; a line that was logged stays logged.
+    revocable = True
 
     def __init__(self, target: ProbeTarget) -> None:
         self.target = target
         self.probe = target.probe
 
     async def attempt(self) -> Answer:
-        """Probe once; raises ProbeError."""
-        raise ProbeError("this component has nothing to probe")
+        """Probe once; raises ProbeError, or TimeoutError after ``probe.timeout`` seconds."""
+        return PASSED
 
     async def pause(self, seconds: float) -> None:
-        """Wait between two attempts, or less if something has happened."""
+        """Wait between two attempts, but no longer than until something has happened."""
         await asyncio.sleep(seconds)
 
     def judge(self, answer: Answer) -> None:
-        """Decide about an answer where no ``expect`` does; raises ProbeError."""
-
-    def variables(self, answer: Answer) -> dict[str, Any]:
-        """Name what an ``expect`` can use."""
-        return {
-            "status": answer.status,
-            "headers": answer.headers,
-            "body": answer.body.decode(errors="replace"),
-        }
+        """Decide about an answer unless ``expect`` looks at its status; raises ProbeError."""

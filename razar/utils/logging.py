@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from razar.utils import files
+from razar.utils.encoding import encode_json
 from razar.utils.redaction import redact
 from razar.utils.times import utc_micro
 
@@ -87,7 +88,7 @@ def log_invocation(
             metrics.DEFAULT.observe("razar_ai_retry_duration_seconds", labels, seconds)
     path = _path(log_path)
     try:
-        files.append_line(path, _encode(record))
+        files.append_line(path, encode_json(record))
     except OSError as fault:
         import logging
 
@@ -128,15 +129,6 @@ def load_invocations(
 
 def _path(log_path: str | os.PathLike[str] | None) -> str:
     return os.path.join(_folder, FILE_NAME) if log_path is None else os.fspath(log_path)
-
-
-def _encode(record: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(record)
-    except UnicodeEncodeError:
-        import json
-
-        return json.dumps(record).encode("ascii")
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:

@@ -241,7 +241,7 @@ KEYS = st.sampled_from(["type", "status", "ack", "capabilities", "downtime", "cr
 WORDS = st.sampled_from(["ack", "refused", "no", "yes", "", "GLM-4.1V"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(KEYS | st.text(max_size=6), JSON | WORDS | st.lists(WORDS, max_size=3), max_size=6))
 def test_no_answer_raises_and_none_is_a_yes_by_accident(answer: dict[str, Any]) -> None:
     outcome = verdict(answer)
@@ -254,7 +254,7 @@ def test_no_answer_raises_and_none_is_a_yes_by_accident(answer: dict[str, Any]) 
         assert full or said is True or (isinstance(said, str) and not is_negative(said))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text() | JSON.map(json.dumps) | st.binary())
 def test_no_frame_raises_anything_but_its_fault(raw: str | bytes) -> None:
     try:

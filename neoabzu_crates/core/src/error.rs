@@ -19,10 +19,6 @@ impl Position {
         Self::of(source.char_indices().take_while(|&(at, _)| at < byte).map(|(_, c)| c))
     }
 
-    pub(crate) fn of_char(source: &str, offset: usize) -> Position {
-        Self::of(source.chars().take(offset))
-    }
-
     /// From a line and a column that count from 1; beyond the end of the text is its end.
     pub(crate) fn of_line(source: &str, line: usize, column: usize) -> Position {
         let mut left = line.saturating_sub(1);
@@ -35,7 +31,7 @@ impl Position {
             })
             .map(|l| l.chars().count())
             .sum();
-        Self::of_char(source, before + column.saturating_sub(1))
+        Self::of(source.chars().take(before + column.saturating_sub(1)))
     }
 
     fn of(before: impl Iterator<Item = char>) -> Position {
@@ -136,9 +132,9 @@ mod tests {
     fn positions_count_characters() {
         let source = "é +\n ü";
         let at = |line, column, offset| Position { line, column, offset };
-        assert_eq!(Position::of_char(source, 0), Position::START);
+        assert_eq!(Position::of_byte(source, 0), Position::START);
         assert_eq!(Position::of_byte(source, 3), at(1, 3, 2));
-        assert_eq!(Position::of_char(source, 5), at(2, 2, 5));
+        assert_eq!(Position::of_byte(source, 6), at(2, 2, 5));
         assert_eq!(Position::of_line(source, 2, 2), at(2, 2, 5));
         assert_eq!(Position::of_line(source, 9, 9), at(2, 3, 6));
     }

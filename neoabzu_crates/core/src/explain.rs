@@ -189,6 +189,7 @@ fn suspects(expr: &IdedExpr, error: &ExecutionError, found: &mut Vec<u64>) {
         (Expr::Call(call), ExecutionError::UndeclaredReference(missing)) => call.func_name == missing.as_str(),
         (Expr::Select(select), ExecutionError::NoSuchKey(key)) => !select.test && select.field == key.as_str(),
         (Expr::Literal(LiteralValue::String(text)), ExecutionError::NoSuchKey(key)) => text.inner() == key.as_str(),
+        (Expr::Select(_), ExecutionError::NoSuchOverload(overload)) => overload.function() == "_._",
         (Expr::Call(call), ExecutionError::NoSuchOverload(overload)) => call.func_name == overload.function(),
         (Expr::Call(call), ExecutionError::DivisionByZero(_)) => call.func_name == operators::DIVIDE,
         (Expr::Call(call), ExecutionError::RemainderByZero(_)) => call.func_name == operators::MODULO,

@@ -147,11 +147,19 @@ impl Program {
         explain::explain(error).at(self.position(at))
     }
 
+    /// Where the node is written: its operator, or the name of the function it calls.
     fn position(&self, id: u64) -> Position {
-        match self.info.offset_for(id) {
-            Some((start, _)) => Position::of_char(&self.info.source, start as usize),
-            None => Position::START,
-        }
+        let Some((start, _)) = self.info.offset_for(id) else { return Position::START };
+        let source = &self.info.source;
+        let start = start as usize;
+        let name_end = match source.get(..start) {
+            // The parser puts a call at its opening bracket.
+            Some(before) if source[start..].starts_with('(') => before.trim_end(),
+            _ => return Position::of_byte(source, start),
+        };
+        let is_name = |c: char| c == '_' || c.is_ascii_alphanumeric();
+        let name = name_end.len() - name_end.trim_end_matches(is_name).len();
+        Position::of_byte(source, if name == 0 { start } else { name_end.len() - name })
     }
 
     /// `math` in `math.abs(x)` names no variable.

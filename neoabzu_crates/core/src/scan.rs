@@ -17,9 +17,8 @@ pub(crate) struct Extent {
 }
 
 /// What stands inside one pair of brackets, or at the top level.
+#[derive(Default)]
 struct Frame {
-    open: u8,
-    at: usize,
     /// Operators since the last separator, and the deepest bracket among their operands.
     links: usize,
     child: usize,
@@ -32,10 +31,6 @@ struct Frame {
 }
 
 impl Frame {
-    fn new(open: u8, at: usize) -> Self {
-        Frame { open, at, links: 0, child: 0, term: 0, logical: 0, conditionals: 0, element: 0 }
-    }
-
     fn end_term(&mut self) {
         self.term = self.term.max(self.links + self.child);
         self.links = 0;
@@ -63,7 +58,7 @@ pub(crate) fn extent(source: &str, limits: &Limits) -> Result<Extent, Error> {
     }
     let mut scan = Scan::new(source);
     let mut extent = Extent::default();
-    let mut frames = vec![Frame::new(0, 0)];
+    let mut frames = vec![Frame::default()];
     let mut conditionals = 0usize;
     while let Some((at, token)) = scan.next() {
         extent.tokens += 1;
@@ -76,7 +71,7 @@ pub(crate) fn extent(source: &str, limits: &Limits) -> Result<Extent, Error> {
         match token {
             b'(' | b'[' | b'{' => {
                 frame.links += 1;
-                frames.push(Frame::new(token, at));
+                frames.push(Frame::default());
             }
             b')' | b']' | b'}' if inside => {
                 let mut closed = frames.pop().expect("checked");

@@ -1,0 +1,158 @@
+"""What the commands know of a mission: its last snapshot, how it ended, what it left behind, its ids."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from razar.cli_output import complain
+
+__all__ = [
+    "STATE_NAME",
+    "Ending",
+    "ending",
+    "known_ids",
+    "leftovers",
+    "mission_name",
+    "read_snapshot",
+    "unknown_ids",
+]
+
+STATE_NAME = "razar_state.json"
+#: States of a component that has, or is about to have, a process.
+_ALIVE = frozenset({"igniting", "running", "unhealthy", "backoff", "stopping"})
+
+
+class Ending(NamedTuple):
+    """How a mission that does not run came to its end; ``at`` is epoch seconds or None."""
+
+    how: str
+    at: float | None
+    clean: bool
+
+
+def read_snapshot(logs: str) -> dict[str, Any] | None:
+    """Read razar_state.json as it is; None, and a word on stderr, if it is no snapshot.
+
+    Unlike the supervisor, which would set a corrupt file aside, a look at it changes nothing.
+    """
+    path = os.path.join(logs, STATE_NAME)
+    try:
+        with open(path, "rb") as file:
+            snapshot = json.load(file)
+        if isinstance(snapshot["components"], list) and all(
+            _is_entry(entry) for entry in snapshot["components"]
+        ):
+            return dict(snapshot)
+        complain(f"{path} is no snapshot of a mission")
+    except FileNotFoundError:
+        pass
+    except OSError as fault:
+        complain(f"{path} cannot be read: {fault.strerror}")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        complain(f"{path} is no snapshot of a mission")
+    return None
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), str) for key in ("id", "layer", "state")
+    )
+
+
+def ending(snapshot: dict[str, Any], logs: str) -> Ending:
+    """Say how the mission of a snapshot ended."""
+    entries = [entry for entry in snapshot.get("events") or () if isinstance(entry, dict)]
+    about_mission = {str(entry.get("step")): entry for entry in entries if entry.get("component") is None}
+    boot, stop = about_mission.get("boot"), about_mission.get("stop")
+    if stop is not None and stop is _last(entries, ("boot", "stop")):
+        outcome = "before its boot had ended" if boot is None else _boot_words(boot)
+        return Ending(f"it was stopped, {outcome}", _number(stop.get("timestamp")), True)
+    at: float | None = None
+    try:
+        at = os.stat(os.path.join(logs, STATE_NAME)).st_mtime
+    except OSError:
+        pass
+    if any(entry["state"] in _ALIVE for entry in snapshot["components"]):
+        return Ending("its supervisor ended without stopping it: killed, or the machine went down", at, False)
+    return Ending("it ended" + (f", {_boot_words(boot)}" if boot is not None else ""), at, True)
+
+
+def _last(entries: Sequence[dict[str, Any]], steps: Collection[str]) -> dict[str, Any] | None:
+    for entry in reversed(entries):
+        if entry.get("component") is None and entry.get("step") in steps:
+            return entry
+    return None
+
+
+def _boot_words(boot: dict[str, Any]) -> str:
+    if boot.get("status") == "complete":
+        return "after a complete boot"
+    return f"after a failed boot: {boot.get('error') or 'no reason given'}"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def leftovers(snapshot: dict[str, Any]) -> list[tuple[str, int, str]]:
+    """Find processes of a mission whose supervisor is gone: (component, pid, command).
+
+    A pid may belong to a stranger by now, so only those count that were started for this
+    component of this mission, as their environment tells.
+    """
+    from razar.launchers import procfs
+
+    found = []
+    for entry in snapshot["components"]:
+        pid = entry.get("pid")
+        if (
+            isinstance(pid, int)
+            and pid > 0
+            and procfs.environment_value(pid, "RAZAR_COMPONENT") == entry["id"]
+            and procfs.environment_value(pid, "RAZAR_MISSION") == snapshot.get("mission")
+        ):
+            found.append((entry["id"], pid, procfs.command(pid)))
+    return found
+
+
+def known_ids(logs: str) -> list[str]:
+    """Return the ids of the last snapshot and of the folders of logs."""
+    snapshot = read_snapshot(logs)
+    ids = [entry["id"] for entry in snapshot["components"]] if snapshot is not None else []
+    try:
+        folders = sorted(
+            entry.name for entry in os.scandir(os.path.join(logs, "components")) if entry.is_dir()
+        )
+    except OSError:
+        folders = []
+    return [*ids, *(name for name in folders if name not in ids)]
+
+
+def unknown_ids(asked: Iterable[str], known: Collection[str]) -> bool:
+    """Complain about ids that do not exist, with the nearest that do; whether there were any."""
+    unknown = [id for id in dict.fromkeys(asked) if id not in known]
+    if unknown:
+        from difflib import get_close_matches
+
+        for id in unknown:
+            near = get_close_matches(id[:100], known, n=3, cutoff=0.5)
+            there = ", ".join(sorted(known)[:20]) or "none"
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {there}"
+            complain(f"there is no component {id!r}; {hint}")
+    return bool(unknown)
+
+
+def mission_name(config: str | None, logs: str) -> str | None:
+    """Name the mission nobody named: that of the configuration, or the one that ran here last."""
+    for path in (config or "boot_config.json", os.path.join(logs, STATE_NAME)):
+        try:
+            with open(path, "rb") as file:
+                name = json.load(file)["mission"]
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if isinstance(name, str):
+            return name
+    return None

@@ -1,0 +1,83 @@
+"""Stop components, or the whole mission, and wait until they have stopped.
+
+Without an ID the whole mission stops in reverse order; the command returns when its supervisor has
+ended. A mission that is not running needs no stop: exit code 0. Components that were stopped stay
+so until ``razar restart``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
+from razar.cli_mission import leftovers, read_snapshot
+from razar.cli_output import complain, print_json
+from razar.cli_request import Progress, add_timeout, request_components, tell_refusal
+from razar.control_client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a component (default: the whole mission)")
+    parser.add_argument(
+        "--now", action="store_true", help="reduce every grace period to zero (whole mission only)"
+    )
+    add_timeout(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Stop; return the exit code."""
+    if arguments.ids and arguments.now:
+        complain("--now is for a stop of the whole mission; leave the ids out")
+        return EXIT_USAGE
+    if arguments.ids:
+        return request_components(arguments, "stop", arguments.ids)
+    try:
+        with connect(arguments.logs) as connection:
+            return _stop_mission(arguments, connection)
+    except NotRunningError as fault:
+        return _not_running(arguments, str(fault))
+    except UnresponsiveError as fault:
+        complain(str(fault))
+        return EXIT_UNKNOWN
+    except RefusedError as fault:
+        return tell_refusal(arguments, fault)
+
+
+def _stop_mission(arguments: argparse.Namespace, connection: Connection) -> int:
+    began = time.monotonic()
+    progress = Progress()
+    result = connection.request("stop", timeout=arguments.timeout, hurry=arguments.now, on_progress=progress)
+    left = None if arguments.timeout is None else max(0.0, arguments.timeout - (time.monotonic() - began))
+    if not connection.wait_until_gone(arguments.logs, 1.0 if left is None else min(left, 1.0)):
+        progress(
+            {"waiting": [{"id": "the supervisor", "state": "ending", "holders": [f"pid {connection.pid}"]}]}
+        )
+        if not connection.wait_until_gone(arguments.logs, None if left is None else max(0.0, left - 1.0)):
+            complain(
+                f"every component has stopped, but the supervisor (pid {connection.pid}) has not ended in time"
+            )
+            return 1
+    if arguments.json:
+        print_json({"ok": True, **result})
+    else:
+        print(f"mission {result['mission']}: stopped")
+    return 0
+
+
+def _not_running(arguments: argparse.Namespace, message: str) -> int:
+    snapshot = read_snapshot(arguments.logs)
+    left = leftovers(snapshot) if snapshot is not None else []
+    if arguments.json:
+        print_json(
+            {"ok": not left, "running": False, "leftovers": [{"id": id, "pid": pid} for id, pid, _ in left]}
+        )
+    elif left:
+        processes = ", ".join(f"{id} (pid {pid}: {command})" for id, pid, command in left)
+        complain(f"{message}, but its supervisor left processes behind when it died: {processes}")
+    else:
+        print(message)
+    return 1 if left else 0

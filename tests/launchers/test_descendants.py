@@ -1,0 +1,299 @@
+"""Whatever a component starts ends with it, however it hides."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from razar.engine.events import Exited
+from razar.launchers import descendants, procfs, reaper
+from razar.launchers.local import LocalLauncher
+from tests.support.components import Events, alive, launch_spec, python, read_pid, sh
+from tests.support.waiting import until
+
+#: A daemon as daemon(3) makes one: two forks, a session of its own, no terminal.
+DAEMON = """
+    import os, sys, time
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            with open("pid.new", "w") as file:
+                file.write(str(os.getpid()))
+            os.rename("pid.new", "pid")
+            time.sleep(60)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def zombies() -> list[int]:
+    entries = map(procfs.stat, procfs.children(os.getpid()))
+    return [entry.pid for entry in entries if entry is not None and entry.ended]
+
+
+async def test_grandchild_in_own_session_is_killed(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    launcher.ignite(launch_spec(tmp_path, sh("setsid sleep 60 & echo $! > pid; wait")))
+    grandchild = await read_pid(tmp_path / "pid")
+    await until(lambda: (entry := procfs.stat(grandchild)) and entry.session == grandchild)
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    assert not alive(grandchild)
+
+
+async def test_daemonised_descendant_is_reaped(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """A daemon's parents have ended: nothing but its environment says where it came from."""
+    launcher.ignite(launch_spec(tmp_path, python(DAEMON + "\n    time.sleep(60)")))
+    daemon = await read_pid(tmp_path / "pid")
+    await until(lambda: (entry := procfs.stat(daemon)) and entry.ppid == os.getpid())
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    assert not alive(daemon)
+    assert zombies() == []
+
+
+async def test_main_process_that_daemonises_does_not_leave_its_daemon(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    launcher.ignite(launch_spec(tmp_path, python(DAEMON)))
+    assert (await events.exited()).code == 0
+    assert not alive(await read_pid(tmp_path / "pid"))
+
+
+async def test_child_that_changed_its_group_is_killed(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    launcher.ignite(launch_spec(tmp_path, sh("set -m; sleep 60 & echo $! > pid; wait")))
+    child = await read_pid(tmp_path / "pid")
+    await until(lambda: (entry := procfs.stat(child)) and entry.pgrp == child)
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    assert not alive(child)
+
+
+async def test_signal_reaches_every_descendant_once(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """A second TERM makes many programs give up their orderly end."""
+    script = """
+        trap 'echo term $1 >> got' TERM
+        echo $1 >> up
+        i=0; while [ $i -lt 600 ] && ! [ -e end ]; do sleep 0.02 & wait $!; i=$((i+1)); done
+    """
+    (tmp_path / "part.sh").write_text(script)
+    main = "sh part.sh child & setsid sh part.sh session & sh part.sh main; wait"
+    launcher.ignite(launch_spec(tmp_path, sh(f"trap : TERM; {main}")))
+    await until(lambda: (tmp_path / "up").exists() and len((tmp_path / "up").read_text().split()) == 3)
+    launcher.signal("crown_router", 1, "TERM")
+    got = tmp_path / "got"
+    await until(lambda: got.exists() and len(got.read_text().splitlines()) >= 3)
+    assert sorted(got.read_text().splitlines()) == ["term child", "term main", "term session"]
+    (tmp_path / "end").touch()
+    await events.exited()
+    assert sorted(got.read_text().splitlines()) == ["term child", "term main", "term session"]
+
+
+async def test_exit_is_reported_only_when_all_are_gone(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """After a stop the rest is not killed while the grace period lasts."""
+    script = "setsid sh -c 'trap : TERM; echo $$ > pid; while ! [ -e end ]; do sleep 0.01; done' & wait"
+    started = launcher.ignite(launch_spec(tmp_path, sh(script)))
+    grandchild = await read_pid(tmp_path / "pid")
+    launcher.signal("crown_router", 1, "TERM")
+    await until(lambda: not alive(started.pid))
+    await until(lambda: (entry := procfs.stat(grandchild)) and entry.ppid == os.getpid())
+    assert events.of(Exited) == []
+    assert any(f"pid {grandchild} " in holder for holder in launcher.holders("crown_router"))
+    (tmp_path / "end").touch()
+    assert (await events.exited()).signal == "TERM"
+
+
+async def test_late_descendant_gets_the_signal_too(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """A helper started by the main process in answer to TERM is asked to stop as well."""
+    script = "trap 'setsid sleep 60 & exit 0' TERM; echo $$ > pid; while :; do sleep 0.01; done"
+    launcher.ignite(launch_spec(tmp_path, sh(script)))
+    await read_pid(tmp_path / "pid")
+    launcher.signal("crown_router", 1, "TERM")
+    assert (await events.exited()).code == 0
+
+
+async def test_kill_after_the_main_process_has_ended(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    started = launcher.ignite(launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60 & wait; sleep 60' & wait")))
+    child = await read_pid(tmp_path / "pid")
+    launcher.signal("crown_router", 1, "TERM")
+    await until(lambda: not alive(started.pid))
+    assert alive(child)
+    launcher.kill("crown_router", 1)
+    assert (await events.exited()).signal == "TERM"
+    assert not alive(child)
+
+
+async def test_fork_bomb_is_killed_to_the_last(launcher: LocalLauncher, events: Events, tmp_path: Path) -> None:
+    """Every process forks, half of them into new sessions; bounded so that a failure stays small."""
+    bomb = """
+        import os, time
+        end = time.monotonic() + 20
+        for depth in range(6):
+            if os.fork() == 0 and depth % 2:
+                os.setsid()
+        open("up", "a").write("x")
+        while time.monotonic() < end:
+            if os.fork() == 0:
+                time.sleep(0.05)
+                os._exit(0)
+            try:
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            except ChildProcessError:
+                pass
+            time.sleep(0.01)
+    """
+    spec = launch_spec(tmp_path, python(bomb))
+    launcher.ignite(spec)
+    await until(lambda: (tmp_path / "up").exists() and len((tmp_path / "up").read_text()) >= 40)
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    survivors = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce]
+    assert survivors == []
+
+
+async def test_runaway_that_forks_into_a_new_session_for_ever_is_caught(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """At any instant only one process of the chain lives, and soon under another pid."""
+    chain = """
+        import os, time
+        end = time.monotonic() + 20
+        open("up", "w").close()
+        while time.monotonic() < end:
+            if os.fork():
+                os._exit(0)
+            os.setsid()
+            time.sleep(0.002)
+    """
+    spec = launch_spec(tmp_path, python(chain))
+    launcher.ignite(spec)
+    await until(lambda: (tmp_path / "up").exists())
+    await events.exited()
+    survivors = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce]
+    assert survivors == []
+
+
+async def test_stray_without_marks_is_killed_at_the_end(launcher: LocalLauncher, tmp_path: Path) -> None:
+    script = "(env -i PATH=$PATH setsid sh -c 'echo $$ > pid; exec sleep 60' &); sleep 60"
+    launcher.ignite(launch_spec(tmp_path, sh(script)))
+    stray = await read_pid(tmp_path / "pid")
+    await until(lambda: (entry := procfs.stat(stray)) and entry.ppid == os.getpid())
+    assert not any(f"pid {stray} " in holder for holder in launcher.holders("crown_router"))
+    await launcher.close()
+    assert not alive(stray)
+    assert len(launcher.holders("crown_router")) == 2  # The living component is not touched.
+
+
+async def test_process_once_seen_is_known_without_marks(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """Having been seen below its component is enough for a process that loses parent and marks later."""
+    script = "env -i PATH=$PATH setsid sh -c 'echo $$ > pid; exec sleep 60' & echo up; read x < fifo; exit 0"
+    os.mkfifo(tmp_path / "fifo")
+    launcher.ignite(launch_spec(tmp_path, sh(script)))
+    child = await read_pid(tmp_path / "pid")
+    assert any(f"pid {child} " in holder for holder in launcher.holders("crown_router"))
+    descriptor = os.open(tmp_path / "fifo", os.O_WRONLY)
+    os.close(descriptor)
+    assert (await events.exited()).code == 0
+    assert not alive(child)
+
+
+async def test_pid_reuse_is_not_signalled(launcher: LocalLauncher, tmp_path: Path) -> None:
+    """A pid that now belongs to another process must not be signalled."""
+    started = launcher.ignite(launch_spec(tmp_path, ("sleep", "60")))
+    entry = procfs.stat(started.pid)
+    assert entry is not None
+    earlier = entry._replace(start_time=entry.start_time - 1)
+    assert descendants.send(earlier, signal.SIGKILL) is False
+    assert alive(started.pid)
+
+
+async def test_reaped_child_is_not_signalled(launcher: LocalLauncher, events: Events, tmp_path: Path) -> None:
+    """Once its pid was given back, a child's group may be anybody's."""
+    launcher.ignite(launch_spec(tmp_path, ("true",)))
+    family = launcher._living["crown_router"].family
+    assert family is not None
+    await events.exited()
+    stranger = launcher.ignite(launch_spec(tmp_path, ("sleep", "60"), component="stranger"))
+    family.child.pid = stranger.pid  # As if the kernel had given out the number again.
+    family.child.send_group(signal.SIGKILL)
+    family.kill()
+    family.signal(signal.SIGTERM)
+    assert alive(stranger.pid)
+
+
+async def test_group_id_stays_reserved_while_members_live(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """The first process stays a zombie until the last of its group has gone: its pid is not reused."""
+    started = launcher.ignite(launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60; sleep 60' & wait")))
+    await read_pid(tmp_path / "pid")
+    launcher.signal("crown_router", 1, "TERM")
+    await until(lambda: (entry := procfs.stat(started.pid)) and entry.ended)
+    assert events.of(Exited) == []
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    assert procfs.stat(started.pid) is None
+
+
+async def test_children_of_libraries_keep_their_status(launcher: LocalLauncher, tmp_path: Path) -> None:
+    """A child that shares our session was started by somebody who will wait for it."""
+    import subprocess
+
+    launcher.ignite(launch_spec(tmp_path, ("sleep", "60")))
+    process = subprocess.Popen(["sh", "-c", "exit 5"])
+    await until(lambda: process.pid in zombies())
+    reaper.adopted()
+    assert process.wait() == 5
+
+
+async def test_orphan_that_ended_is_reaped_while_its_component_lives(
+    launcher: LocalLauncher, tmp_path: Path
+) -> None:
+    launcher.ignite(launch_spec(tmp_path, sh("(setsid sh -c 'echo $$ > pid' &); sleep 60")))
+    orphan = await read_pid(tmp_path / "pid")
+    await until(lambda: orphan in zombies())
+    launcher._look_around(60.0)
+    assert procfs.stat(orphan) is None
+
+
+@pytest.mark.parametrize("name", ["a) (b", "x y) S 1 1"])
+def test_names_with_parentheses_are_read_right(name: str, tmp_path: Path) -> None:
+    """comm may contain anything, also what looks like the fields after it."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with open("/proc/self/comm", "w") as file:
+            file.write(name)
+        os.write(write, b"x")
+        signal.pause()
+        os._exit(0)
+    try:
+        os.read(read, 1)
+        entry = procfs.stat(pid)
+        assert entry is not None
+        assert (entry.comm, entry.ppid, entry.session) == (name, os.getpid(), os.getsid(0))
+        assert entry.state in "RS"
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(read)
+        os.close(write)

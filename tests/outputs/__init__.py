@@ -1,0 +1,1 @@
+"""The projections of the facts, on real files, sockets, pipes and terminals."""
