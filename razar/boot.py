@@ -40,6 +40,7 @@ class Boot:
         environments: tuple[EnvironmentSpec, ...],
         *,
         boot_id: str,
+        after_crash: bool,
         brief: dict[str, Any] | None,
         logs: str,
         environ: Mapping[str, str],
@@ -54,6 +55,7 @@ class Boot:
         self._environ = environ
         self._out = outputs
         self._boot_id = boot_id
+        self._after_crash = after_crash
         self._clock = Clock()
         self._interrupted: signal.Signals | None = None
         self._preparing: asyncio.Task[None] | None = None
@@ -71,9 +73,10 @@ class Boot:
             adapters = self._adapters = self._make_adapters()
             runtime.adapters = adapters
             lifetime.push_async_callback(adapters.close)
+            leftovers = self._out.survivors(_machine()) if self._after_crash else []
             runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
             await self._open_control(lifetime)
-            self._preparing = asyncio.create_task(self._prepare(lifetime))
+            self._preparing = asyncio.create_task(self._prepare(lifetime, leftovers))
             try:
                 await self._preparing
             except PreparationError as error:
@@ -91,8 +94,10 @@ class Boot:
 
     # -- before the first ignition --------------------------------------------------------------
 
-    async def _prepare(self, lifetime: AsyncExitStack) -> None:
+    async def _prepare(self, lifetime: AsyncExitStack, leftovers: list[events.Spawned]) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
+        if leftovers:
+            await self._stop_leftovers(leftovers)
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agree(lifetime))
         try:
@@ -116,6 +121,16 @@ class Boot:
         }
         self._out.trace.phase("ignition")
         self._runtime.report(events.IgnitionBegan(skipped, held, self._out.quarantined()))
+
+    async def _stop_leftovers(self, spawned: list[events.Spawned]) -> None:
+        """A supervisor that was killed leaves its components running: no second copy beside them."""
+        from razar.launchers import leftovers
+
+        for component, processes in leftovers.find(spawned).items():
+            pids = ", ".join(str(process.pid) for process in processes)
+            self._out.warn(f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it")
+            for process in await leftovers.stop(processes):
+                raise PreparationError(1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped")
 
     async def _build_environments(self) -> None:
         if not self._environments:

@@ -16,6 +16,14 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(arguments)
+    except BrokenPipeError:  # Whoever read our output has left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
         config, environments, brief = load(options)
@@ -26,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plan:
         from razar.plan_view import show_plan
 
-        return show_plan(config, environments, as_json=options.json)
+        code = show_plan(config, environments, as_json=options.json)
+        sys.stdout.flush()
+        return code
     if options.detach:
         from razar.detach import boot_in_background
 
@@ -126,7 +136,7 @@ def _boot(
         sys.stderr.write(f"razar: cannot write to the logs folder {logs}: {error.strerror}\n")
         return 2
     try:
-        return _run(options, config, environments, brief, logs)
+        return _run(options, config, environments, brief, logs, after_crash=lock.unclean)
     finally:
         lock.release()
 
@@ -137,6 +147,8 @@ def _run(
     environments: tuple[EnvironmentSpec, ...],
     brief: dict[str, object] | None,
     logs: str,
+    *,
+    after_crash: bool,
 ) -> int:
     import asyncio
     import secrets
@@ -165,6 +177,7 @@ def _run(
                 plan,
                 environments,
                 boot_id=boot_id,
+                after_crash=after_crash,
                 brief=brief,
                 logs=logs,
                 environ=os.environ,

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from razar import __version__
 
-__all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "main"]
+__all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
 EXIT_USAGE = 2
 EXIT_NOT_RUNNING = 3
@@ -96,7 +96,7 @@ def _run(verb: str, rest: list[str], shared: argparse.Namespace) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    _add_shared(parser.add_argument_group("options of every command"), argparse.SUPPRESS)
+    add_shared(parser.add_argument_group("options of every command"))
     parsed = parser.parse_args(rest, shared)
     if parsed.logs is None:
         # Everything a mission writes is beside its configuration unless somebody said otherwise.
@@ -115,12 +115,13 @@ def _top_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_shared(parser, None)
+    add_shared(parser, None)
     parser.add_argument("--version", action="version", version=f"razar {__version__}")
     return parser
 
 
-def _add_shared(parser: argparse._ActionsContainer, default: str | None) -> None:
+def add_shared(parser: argparse._ActionsContainer, default: str | None = argparse.SUPPRESS) -> None:
+    """Declare the options of every command; they may stand before or behind the verb."""
     add = parser.add_argument
     add("--logs", metavar="DIR", default=default, help="folder the mission writes to (default: logs)")
     add("--config", metavar="FILE", default=default, help="the mission's configuration")

@@ -326,7 +326,7 @@ class Requests:
 def _unknown(unknown: Sequence[str], known: Sequence[str]) -> Refusal:
     from difflib import get_close_matches
 
-    nearest = {id[:100]: get_close_matches(id[:100], known, n=3, cutoff=0.5) for id in unknown}
+    nearest = {id[:100]: get_close_matches(id[:100], known, n=3) for id in unknown}
     words = [
         f"there is no component {id!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         for id, near in nearest.items()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from razar.config.model import CrownSettings
-from razar.crown.dialogues import Dialogues, mask_frame, mask_values
+from razar.crown.dialogues import Dialogues, FrameMask, mask_values
 from razar.crown.judgement import has_capability, judge
 from razar.crown.protocol import (
     MAX_FRAME,
@@ -121,8 +121,7 @@ async def perform(
         )
         record.dialogue("received", raw)
         answer = decode(raw)
-        # Crown knows our token: an answer that repeats it must not carry it into logs and state.
-        outcome = judge(mask_values(answer, redactor), known=components, now=time.time())
+        outcome = judge(answer, known=components, now=time.time())
         record.response(answer)
     except NoAnswerError as error:
         outcome = Handshake(status=error.status, reason=str(error))
@@ -130,12 +129,9 @@ async def perform(
     except FrameError as error:
         outcome = Handshake(status="refused", reason=f"Crown's answer is malformed: {error}")
         record.response({"status": outcome.status, "reason": outcome.reason})
-    return msgspec.structs.replace(
-        outcome,
-        url=target.shown,
-        reason=redactor(outcome.reason) if outcome.reason else None,
-        warnings=tuple(map(redactor, (*outcome.warnings, *record.faults))),
-    )
+    outcome = msgspec.structs.replace(outcome, url=target.shown, warnings=(*outcome.warnings, *record.faults))
+    # Crown knows our token: an answer that repeats it must not carry it into logs and state.
+    return msgspec.convert(mask_values(msgspec.to_builtins(outcome), redactor), Handshake)
 
 
 def _question(frame: Mapping[str, Any]) -> bytes:
@@ -189,7 +185,7 @@ class _Record:
         if self._brief is None:
             return
         try:
-            archive_response(self._brief, mask_frame(dict(answer), self._redactor, self._exempt))
+            archive_response(self._brief, FrameMask(self._redactor, self._exempt)(dict(answer)))
         except OSError as error:
             self.faults.append(f"Crown's answer could not be archived: {why(error)}")
 

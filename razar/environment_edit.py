@@ -12,6 +12,8 @@ __all__ = ["EditError", "add_dependency", "layers"]
 
 #: Characters beyond which a file is not edited.
 SIZE_LIMIT = 1_000_000
+#: Opening brackets beyond which a file is not edited.
+BRACKETS = 1000
 
 
 class EditError(Exception):
@@ -90,6 +92,9 @@ def _environments(text: str) -> Iterator[tuple[Any, Any, Any]]:
 
     if len(text) > SIZE_LIMIT:
         raise EditError(f"the file has more than {SIZE_LIMIT} characters")
+    if text.count("[") + text.count("{") > BRACKETS:
+        # The parser's work grows with the square of the depth.
+        raise EditError(f"the file has more than {BRACKETS} brackets")
     try:
         # Composing does not expand aliases, so a document made of them stays small.
         root = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -17,7 +17,7 @@ from razar.utils.redaction import one_line
 __all__ = ["Finding", "analyse", "main", "suggestion"]
 
 #: Of a longer line only this many bytes are looked at.
-LINE_LIMIT = 64 * 1024
+LINE_LIMIT = 16 * 1024
 #: Different findings that are kept; a log can hold no end of them.
 FINDINGS = 1000
 
@@ -54,9 +54,9 @@ class _Analysis:
             return
         belongs, chain = self._reader.feed(number, line)
         self._finished(chain)
-        if not belongs and tells(line):
+        if not belongs:
             issue = classify_line(line)
-            if issue is not None:
+            if issue is not None and tells(line):
                 self._add(number, issue)
 
     def close(self) -> list[Finding]:

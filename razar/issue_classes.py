@@ -104,6 +104,19 @@ _PATTERNS: tuple[tuple[IssueClass, str], ...] = (
         r"|segmentation fault|SIGSEGV|SIGABRT|panicked at|core dumped",
     ),
 )
+#: A line with none of these matches no rule: most lines of a large log need no more than this look.
+_HINTS = tuple(
+    """
+    error|exception|in use|allocated|taken|memory|oom|bad_alloc|space left|quota|too many|unavailable|thread
+    |sigkill|sigsegv|sigabrt|exit|denied|permitted|read-only|not found|cannot|no module|notfound|conflict
+    |undefined|connection|unreachable|no route|not known|getaddrinfo|resolution|verify failed|timeout
+    |timed out|retries|gateway|no such|yaml.|config|invalid|unrecognized|required|environment variable
+    |missing|not set|panicked|segmentation|core dumped|stopiteration|rlimit|eaddrinuse|enospc|emfile|eacces
+    |eperm|econn|etimedout|enoent
+    """.replace("\n", "")
+    .replace("    ", "")
+    .split("|")
+)
 _RULES = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _PATTERNS)
 
 _MODULE = re.compile(
@@ -119,6 +132,7 @@ _PORT = re.compile(
 )
 _PATH = re.compile(r"['\"](?P<quoted>(?:\.{0,2}/|~/)[^'\"\n]+)['\"]|(?<![\w/:.])(?P<bare>\.{0,2}/[\w./@+-]+)")
 _HARMLESS = re.compile(r"^(?:\S{1,40}\s+){0,3}?[\[(]?(?:INFO|DEBUG|TRACE|NOTICE)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"^\s*\| ?")
 _KEY_ERROR = re.compile(r"\bKeyError: ['\"](?P<name>[A-Z][A-Z0-9_]+)['\"]")
 
 
@@ -132,7 +146,10 @@ def classify_line(line: str, *, environ_lookup: bool = False) -> Issue | None:
 
     ``environ_lookup``: the error came out of ``os.environ``, so a missing key is a variable.
     """
-    shown = one_line(line.strip(), 400)
+    lowered = line.lower()
+    if not any(hint in lowered for hint in _HINTS):
+        return None
+    shown = one_line(_QUOTED.sub("", line).strip(), 400)
     missing = _KEY_ERROR.search(line)
     if environ_lookup and missing is not None:
         return Issue(name="configuration", message=f"environment variable {missing['name']} is not set")

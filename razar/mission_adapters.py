@@ -90,7 +90,7 @@ class MissionAdapters:
             log_offset=started.log_offset,
             launched_ns=started.launched_ns,
         )
-        return events.Spawned(id, incarnation, started.pid, started.start_time)
+        return events.Spawned(id, incarnation, started.pid, started.start_time, spec.nonce)
 
     def probe(self, effect: effects.Probe) -> None:
         """Begin to probe the incarnation that was launched last."""

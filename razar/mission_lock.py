@@ -26,6 +26,8 @@ class MissionLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd: int | None = None
+        #: Whether the last holder ended without giving the lock back: it was killed.
+        self.unclean = False
 
     def acquire(self) -> None:
         """Take the lock; raise AlreadyRunningError if somebody has it, OSError if it cannot be made."""
@@ -37,6 +39,7 @@ class MissionLock:
                 raise AlreadyRunningError(_pid_in(fd)) from None
             finally:
                 os.close(fd)
+        self.unclean = os.fstat(fd).st_size > 0
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd

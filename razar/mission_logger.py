@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 
 import msgspec
 from msgspec import Struct
@@ -61,8 +62,10 @@ class _Sequence(Struct):
     seq: int
 
 
-_decoder = msgspec.json.Decoder(Record)
-_header_decoder = msgspec.json.Decoder(_Header)
+@cache
+def _decoder() -> msgspec.json.Decoder[Record]:
+    # Made when first needed: it takes 2 ms, and a boot that finds no journal never decodes.
+    return msgspec.json.Decoder(Record)
 
 
 class Journal:
@@ -237,7 +240,7 @@ def _encode(record: Record) -> bytes:
 
 def _decode(line: bytes) -> Record | None:
     try:
-        record = _decoder.decode(line)
+        record = _decoder().decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return None if record.event is None and record.state is None else record
@@ -249,7 +252,7 @@ def _is_record(line: bytes) -> bool:
 
 def _check_header(line: bytes) -> str | None:
     try:
-        header = _header_decoder.decode(line)
+        header = _header_decoder().decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 'the first line is not {"journal":"razar",…}'
     if header.journal != "razar":

@@ -6,7 +6,6 @@ mission folder gets a row for every event. Asking changes nothing on the disk.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -48,6 +47,8 @@ class _Store(Struct, frozen=True, kw_only=True):
 
 def definition_digest(component: Component) -> str:
     """A digest of a component's definition; another one means that somebody has changed it."""
+    import hashlib
+
     return hashlib.sha256(msgspec.json.encode(component, order="deterministic")).hexdigest()
 
 

@@ -55,6 +55,8 @@ class TracebackReader:
 
     def feed(self, number: int, line: str) -> tuple[bool, list[Raised] | None]:
         """Return (the line belongs to a traceback, a finished chain with its cause first or None)."""
+        if self._state == "outside" and _START not in line:
+            return False, None
         body = self._strip(line)
         if _START in body:
             return True, self._start(body, line)

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from razar.cli import EXIT_USAGE
-from razar.cli_logs import LogReader, instant_of, parse_since
-from razar.cli_mission import known_ids, unknown_ids
-from razar.cli_output import complain, paint
+from razar.operator.logs import LogReader, instant_of, parse_since
+from razar.operator.mission import known_ids, unknown_ids
+from razar.operator.output import complain, paint
 
 __all__ = ["add_arguments", "run"]
 

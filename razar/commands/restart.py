@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from razar.cli_request import add_timeout, request_components
+from razar.operator.request import add_timeout, request_components
 
 __all__ = ["add_arguments", "run"]
 

@@ -11,10 +11,10 @@ import argparse
 import time
 
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
-from razar.cli_mission import leftovers, read_snapshot
-from razar.cli_output import complain, print_json
-from razar.cli_request import Progress, add_timeout, request_components, tell_refusal
 from razar.control_client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.operator.mission import leftovers, read_snapshot
+from razar.operator.output import complain, print_json
+from razar.operator.request import Progress, add_timeout, request_components, tell_refusal
 
 __all__ = ["add_arguments", "run"]
 

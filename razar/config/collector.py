@@ -40,6 +40,11 @@ class Collector:
         self._elsewhere: list[Fault] = []
         self._compared = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether further faults would not be kept."""
+        return len(self._entries) >= _KEPT
+
     def __bool__(self) -> bool:
         return bool(self._entries or self._elsewhere)
 
@@ -60,7 +65,7 @@ class Collector:
         self, at: Pointer, problem: Problem, *, key: bool = False, first: Pointer | None = None
     ) -> None:
         """Note a problem as a fault of the value at a pointer."""
-        if len(self._entries) < _KEPT:
+        if not self.full:
             self._entries.append(_Entry(at, key, problem, first))
 
     def within(self, at: Pointer) -> bool:
@@ -122,7 +127,7 @@ class Collector:
                 expected="each key once in an object",
                 hint=f"the first is on line {repeated.first.line}",
             )
-            for repeated in scan.repeated[:_KEPT]
+            for repeated in scan.repeated
         ]
 
 

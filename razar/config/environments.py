@@ -48,7 +48,7 @@ class EnvironmentEntry(Entry, kw_only=True):
     python: Version
     """Python version, in quotes: `"3.11"`, `">=3.11"`, `">=3.11,<3.14"`."""
     dependencies: list[str]
-    """Requirements (PEP 508), or local paths that start with `/`, `./` or `../`."""
+    """Requirements (PEP 508), or local paths relative to the folder of this file."""
 
 
 class EnvironmentsFile(Entry, kw_only=True):

@@ -17,33 +17,44 @@ def check_graph(components: list[ComponentEntry], faults: Collector) -> None:
     """Note every fault of the graph. Items and ids may be UNSET where they were faulty in themselves."""
     index: dict[str, int] = {}
     for number, entry in enumerate(components):
-        if not (isinstance(entry, ComponentEntry) and isinstance(entry.id, str)):
-            continue
-        first = index.setdefault(entry.id, number)
-        if first != number:
-            at: Pointer = ("components", number, "id")
-            faults.add(at, f"{quote(entry.id)} again", "a unique id", first=("components", first, "id"))
+        if isinstance(entry, ComponentEntry) and isinstance(entry.id, str):
+            first = index.setdefault(entry.id, number)
+            if first != number:
+                at: Pointer = ("components", number, "id")
+                faults.add(at, f"{quote(entry.id)} again", "a unique id", first=("components", first, "id"))
     edges: dict[str, dict[str, Pointer]] = {id: {} for id in index}
-    for id, number in index.items():
-        for position, item in enumerate(components[number].depends_on):
-            target = item.id if isinstance(item, DependencyEntry) else item
-            if not isinstance(target, str):
-                continue
-            at = ("components", number, "depends_on", position)
-            at = (*at, "id") if isinstance(item, DependencyEntry) else at
-            if target == id:
-                faults.add(at, f"{quote(id)}, the component itself", "another component")
-            elif target not in index:
-                hint = faults.suggest(target, index)
-                faults.add(at, f"{quote(target)}, which is no component", "the id of a component", hint)
-            elif target in edges[id]:
-                faults.add(at, f"{quote(target)} again", "each dependency once", first=edges[id][target])
-            else:
-                edges[id][target] = at
+    for number, entry in enumerate(components):
+        if isinstance(entry, ComponentEntry) and not faults.full:
+            targets = _targets(entry, number, index, faults)
+            if isinstance(entry.id, str):
+                edges[entry.id] |= targets
     for cycle in _cycles(edges):
         middle = ["…"] if len(cycle) > _WRITTEN else []
         path = " -> ".join([*cycle[:_WRITTEN], *middle, cycle[0]])
         faults.add(edges[cycle[-1]][cycle[0]], f"the cycle {path}", "dependencies without a cycle")
+
+
+def _targets(
+    entry: ComponentEntry, number: int, index: dict[str, int], faults: Collector
+) -> dict[str, Pointer]:
+    """Check the dependencies of one component and return those that are sound, with their places."""
+    targets: dict[str, Pointer] = {}
+    for position, item in enumerate(entry.depends_on):
+        target = item.id if isinstance(item, DependencyEntry) else item
+        if not isinstance(target, str):
+            continue
+        at: Pointer = ("components", number, "depends_on", position)
+        at = (*at, "id") if isinstance(item, DependencyEntry) else at
+        if target == entry.id:
+            faults.add(at, f"{quote(target)}, the component itself", "another component")
+        elif target not in index:
+            hint = faults.suggest(target, index)
+            faults.add(at, f"{quote(target)}, which is no component", "the id of a component", hint)
+        elif target in targets:
+            faults.add(at, f"{quote(target)} again", "each dependency once", first=targets[target])
+        else:
+            targets[target] = at
+    return targets
 
 
 def _cycles(edges: dict[str, dict[str, Pointer]]) -> list[list[str]]:

@@ -15,6 +15,7 @@ __all__ = ["decode_json"]
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
 _STRUCTURE = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _BARE = re.compile(_STRING + rb'|[^\s{}\[\],:"]+', re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def decode_json(data: bytes, file: str) -> object:
@@ -59,14 +60,18 @@ def _reject_malformed(data: bytes, file: str) -> NoReturn:
         # json takes these for numbers; JSON does not have them.
         if token in (b"NaN", b"Infinity", b"-Infinity"):
             reject_at(data, match.start(), file, token.decode(), "a number that JSON has")
-        # What msgspec says of a number out of range does not tell where it stands.
-        if token[:1] in b"-0123456789":
+        # What msgspec says of these does not tell where they stand.
+        if token[:1] in b"-0123456789" or b"\\u" in token:
             try:
                 msgspec.json.decode(token)
             except msgspec.ValidationError:
                 reject_at(data, match.start(), file, "a number out of range", "a smaller number")
             except msgspec.DecodeError:
-                break
+                if not _HALF.search(token):
+                    break
+                reject_at(
+                    data, match.start(), file, "half of a surrogate pair", "escapes of whole characters"
+                )
     try:
         json.loads(data)
     except json.JSONDecodeError as error:
@@ -75,12 +80,6 @@ def _reject_malformed(data: bytes, file: str) -> NoReturn:
         reject_at(data, offset, file, found, expected, _advice(error.doc, error.pos))
     except (ValueError, RecursionError):
         pass
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        place = re.search(r"\(byte (\d+)\)", str(error))
-        if place:
-            reject_at(data, int(place.group(1)), file, "text that is not JSON", "valid JSON")
     reject(file, "text that is not JSON", "valid JSON")
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import msgspec
 
-from razar.config.collector import Collector
+from razar.config.collector import Collector, Pointer
 from razar.config.components import normalise_component
 from razar.config.context import CheckExpression, Context
 from razar.config.document import has_repeated_keys, read_bytes
@@ -41,17 +41,14 @@ def load_mission(
     faults = Collector(path)
     try:
         file = msgspec.json.decode(data, type=BootConfigFile)
-        faulty = has_repeated_keys(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         from razar.config.json_document import decode_json
         from razar.config.shape import salvage
 
-        value = decode_json(data, path)
-
-        file = salvage(value, BootConfigFile, faults)
-        faulty = True
+        file = salvage(decode_json(data, path), BootConfigFile, faults)
         if not faults:
             faults.add((), "a value of another shape", str(error))
+    repeated = has_repeated_keys(data)
     where = os.path.abspath(path)
     context = Context(
         faults,
@@ -61,10 +58,10 @@ def load_mission(
         check_expression=check_expression,
     )
     config = _normalise(file, where, context) if is_set(file) else None
-    if config is None or faulty or faults:
+    if config is None or repeated or faults:
         from razar.config.positions import scan_json
 
-        raise faults.error(partial(scan_json, data.decode()))
+        raise faults.error(partial(scan_json, data.decode(), repeated_keys=repeated))
     return config
 
 
@@ -74,11 +71,13 @@ def _normalise(file: BootConfigFile, path: str, context: Context) -> MissionConf
     repair = repair_settings(file.repair, context)
     entries = file.components if isinstance(file.components, list) else []
     check_graph(entries, context.faults)
-    components: list[Component | None] = [
-        normalise_component(entry, ("components", number), context, approval=repair.approval or "auto")
-        for number, entry in enumerate(entries)
-        if isinstance(entry, ComponentEntry)
-    ]
+    components: list[Component | None] = []
+    for number, entry in enumerate(entries):
+        if context.faults.full:
+            break
+        if isinstance(entry, ComponentEntry):
+            at: Pointer = ("components", number)
+            components.append(normalise_component(entry, at, context, approval=repair.approval or "auto"))
     if context.faults:
         return None
     return MissionConfig(

@@ -16,7 +16,11 @@ __all__ = ["Place", "Position", "Repeated", "Scan", "scan_json"]
 #: The pointers asked for, as a tree of their steps.
 _Tree = dict[str | int, Any]
 
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
+#: Repeated keys told of one text.
+_TOLD = 1000
+
+# Colons are passed over: what follows a key is its value.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],]|[^\s{}\[\],:"]+', re.DOTALL)
 
 
 class Position(Struct, frozen=True):
@@ -68,9 +72,12 @@ class _Frame:
         self.index = 0
 
 
-def scan_json(text: str, wanted: Iterable[Pointer]) -> Scan:
-    """Find the places of ``wanted`` in a JSON text that is known to be valid."""
-    tree = _tree(wanted)
+def scan_json(text: str, wanted: Iterable[Pointer], *, repeated_keys: bool = True) -> Scan:
+    """Find the places of ``wanted``, and the keys that are repeated, in a JSON text that is known to be valid.
+
+    Where it is known that no key is repeated, the scan ends at the last place that is wanted.
+    """
+    tree, size = _tree(wanted)
     starts = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def position(offset: int) -> Position:
@@ -83,8 +90,6 @@ def scan_json(text: str, wanted: Iterable[Pointer]) -> Scan:
     for match in _TOKEN.finditer(text):
         token, at = match.group(), match.start()
         frame = frames[-1] if frames else None
-        if token == ":":
-            continue
         if token == ",":
             if frame is not None:
                 frame.index += 1
@@ -96,7 +101,7 @@ def scan_json(text: str, wanted: Iterable[Pointer]) -> Scan:
         if frame is not None and frame.keys is not None and frame.key is None:
             frame.key, frame.key_at = _key(token), at
             first = frame.keys.setdefault(frame.key, at)
-            if first != at:
+            if first != at and len(repeated) < _TOLD:
                 repeated.append(Repeated((*frame.pointer, frame.key), position(first), position(at)))
             continue
         pointer: Pointer = ()
@@ -111,18 +116,25 @@ def scan_json(text: str, wanted: Iterable[Pointer]) -> Scan:
                 pointer = (*frame.pointer, step)
         if branch is not None:
             places[pointer] = Place(position(at), position(key_at))
+            if len(places) == size and not repeated_keys:
+                break
         if token in "{[":
             frames.append(_Frame(pointer, branch, token == "{"))
     return Scan(places, tuple(repeated))
 
 
-def _tree(wanted: Iterable[Pointer]) -> _Tree:
+def _tree(wanted: Iterable[Pointer]) -> tuple[_Tree, int]:
+    """Return the tree of the pointers and the number of its nodes."""
     root: _Tree = {}
+    size = 1
     for pointer in wanted:
         branch = root
         for step in pointer:
-            branch = branch.setdefault(step, {})
-    return root
+            if step not in branch:
+                branch[step] = {}
+                size += 1
+            branch = branch[step]
+    return root, size
 
 
 def _key(token: str) -> str:

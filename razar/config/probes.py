@@ -88,10 +88,10 @@ def _advice(target: str, text: str, context: Context) -> str | None:
         return f'did you mean "tcp://{text}"?'
     if "/" in target and ":" not in target and "@" not in target:
         return "a path starts with / or ./"
-    head, separator, _ = target.partition(":")
-    return context.faults.suggest(
-        head + separator, ["notify", "exit", "cmd:", "log:", *[f"{s}:" for s in _SCHEMES]]
-    )
+    head, separator, rest = target.partition(":")
+    word = head + ("://" if rest.startswith("/") else separator)
+    forms = ["notify", "exit", "cmd:", "log:", *[f"{scheme}://" for scheme in _SCHEMES]]
+    return context.faults.suggest(word, forms)
 
 
 def _object(entry: ProbeEntry, at: Pointer, context: Context) -> Probe | None:

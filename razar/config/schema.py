@@ -15,8 +15,8 @@ __all__ = [
     "Field",
     "boot_config_schema",
     "brief_schema",
-    "environments_schema",
     "documented_fields",
+    "environments_schema",
     "schemas",
 ]
 
@@ -91,7 +91,8 @@ def _schema(shape: type[Struct], title: str) -> dict[str, Any]:
         definition["description"] = " ".join(definition["description"].split())
         renamed[_short(name)] = definition
     schema = {"$schema": _DIALECT, "title": title, "$ref": f"#/$defs/{_short(shape.__name__)}"}
-    return _renamed_references({**schema, "$defs": renamed})
+    result: dict[str, Any] = _renamed_references({**schema, "$defs": renamed})
+    return result
 
 
 def _short(name: str) -> str:

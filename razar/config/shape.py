@@ -92,7 +92,7 @@ def _walk(value: object, outer: types.Type, faults: Collector, at: Pointer, secr
             return _walk_dict(value, inner, faults, at, secret)
         if isinstance(inner, types.ListType) and isinstance(value, list):
             if len(value) >= (inner.min_length or 0):
-                return [_walk(v, inner.item_type, faults, (*at, i), secret) for i, v in enumerate(value)]
+                return _walk_list(value, inner, faults, at, secret)
         elif _fits(value, inner):
             return value
     hint = None
@@ -109,6 +109,8 @@ def _walk_struct(
     known = {field.encode_name: field for field in shape.fields}
     usable: dict[str, Any] = {}
     for name, item in value.items():
+        if faults.full:
+            break
         field = known.get(name)
         if field is not None:
             usable[field.name] = _walk(item, field.type, faults, (*at, name), secret)
@@ -127,11 +129,24 @@ def _walk_struct(
     return shape.cls(**usable)
 
 
+def _walk_list(
+    value: list[object], shape: types.ListType, faults: Collector, at: Pointer, secret: bool
+) -> list[Any]:
+    usable = []
+    for number, item in enumerate(value):
+        if faults.full:
+            break
+        usable.append(_walk(item, shape.item_type, faults, (*at, number), secret))
+    return usable
+
+
 def _walk_dict(
     value: dict[str, object], shape: types.DictType, faults: Collector, at: Pointer, secret: bool
 ) -> dict[str, Any]:
     usable = {}
     for name, item in value.items():
+        if faults.full:
+            break
         if not _fits(name, _unwrap(shape.key_type)[0]):
             faults.add((*at, name), f"the key {quote(name)}", expectation(shape.key_type), key=True)
         result = _walk(item, shape.value_type, faults, (*at, name), secret)

@@ -180,9 +180,12 @@ class _Connect(connect):
 class _Connection(ClientConnection):
     """Ends soon after the websocket has: recv() would wait for the other side to cut the line."""
 
+    _ending = False
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.protocol.close_expected():
+        if not self._ending and self.protocol.close_expected():
+            self._ending = True
             self.loop.call_later(CLOSE_LIMIT, self.transport.abort)
 
 

@@ -14,11 +14,13 @@ from razar.utils.files import append_line
 from razar.utils.redaction import MASK, Redactor
 from razar.utils.times import utc
 
-__all__ = ["FRAME_LIMIT", "Dialogues", "mask_frame", "mask_values"]
+__all__ = ["FRAME_LIMIT", "Dialogues", "FrameMask", "mask_values"]
 
 #: How much of one frame is recorded, in characters.
 FRAME_LIMIT = 64 * 1024
 
+#: How far beyond a cut a secret is looked for, in characters.
+_MARGIN = 1000
 #: Keys whose value is a secret, whatever it looks like.
 _SENSITIVE = re.compile(r"token|key|secret|passw|credential|authorization", re.IGNORECASE)
 #: What JSON does not escape and a terminal acts on: C1 controls, DEL and the marks of text direction.
@@ -36,20 +38,44 @@ def mask_values(value: Any, redactor: Redactor) -> Any:
     return value
 
 
-def mask_frame(value: Any, redactor: Redactor, exempt: Collection[str] = ()) -> Any:
-    """Mask secrets by value, and whole values by the name of their key.
+class FrameMask:
+    """Masks secrets by value and pattern, and whole values by the name of their key.
 
-    ``exempt`` holds keys that are names of something else (the ids of components).
+    ``exempt`` holds keys that are names of something else (the ids of components). Of all texts
+    together FRAME_LIMIT characters are kept: a peer decides how many there are, and masking takes
+    its time. ``cut`` tells whether that was not all.
     """
-    if isinstance(value, dict):
-        masked: dict[str, Any] = {}
-        for key, item in value.items():
-            plain = item is None or isinstance(item, bool) or key in exempt or not _SENSITIVE.search(key)
-            masked[redactor(key)] = mask_frame(item, redactor, exempt) if plain else MASK
-        return masked
-    if isinstance(value, list):
-        return [mask_frame(item, redactor, exempt) for item in value]
-    return mask_values(value, redactor)
+
+    def __init__(self, redactor: Redactor, exempt: Collection[str] = ()) -> None:
+        self._redactor = redactor
+        self._exempt = exempt
+        self._left = FRAME_LIMIT
+        self.cut = False
+
+    def __call__(self, value: Any) -> Any:
+        """Return a copy of a JSON value that may be shown."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(key): self._item(key, item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        return value
+
+    def text(self, text: str) -> str:
+        """Mask a text, and cut it where the limit is reached."""
+        left = self._left
+        self._left -= min(left, len(text))
+        if len(text) <= left:
+            return self._redactor(text)
+        self.cut = True
+        # A secret that the cut would halve must still be recognised as a whole.
+        return self._redactor(text[: left + _MARGIN])[:left] + "…" if left else "…"
+
+    def _item(self, key: str, item: Any) -> Any:
+        if item is None or isinstance(item, bool) or key in self._exempt or not _SENSITIVE.search(key):
+            return self(item)
+        return MASK
 
 
 class Dialogues:
@@ -82,12 +108,17 @@ class Dialogues:
     def _shown(self, frame: str | bytes) -> dict[str, Any]:
         if isinstance(frame, bytes):
             return {"note": "binary frame, contents not recorded"}
-        shown: Any
+        mask = FrameMask(self._redactor, self._exempt)
         try:
-            shown = mask_frame(msgspec.json.decode(frame), self._redactor, self._exempt)
+            shown = mask(msgspec.json.decode(frame))
             text = msgspec.json.encode(shown).decode()
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            shown = text = self._redactor(frame)
-        if len(text) <= FRAME_LIMIT:
-            return {"frame": shown}
-        return {"frame": text[:FRAME_LIMIT], "note": f"cut after {FRAME_LIMIT:,} characters"}
+            mask = FrameMask(self._redactor)
+            shown = text = mask.text(frame)
+        if len(text) > 2 * FRAME_LIMIT:  # numbers and brackets, which no mask looks at
+            shown, mask.cut = text[:FRAME_LIMIT], True
+        return (
+            {"frame": shown, "note": f"cut after {FRAME_LIMIT:,} characters"}
+            if mask.cut
+            else {"frame": shown}
+        )

@@ -16,8 +16,8 @@ from razar.utils.times import utc
 __all__ = ["has_capability", "is_negative", "judge"]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}\Z")
-#: The largest ``patch`` of one downtime entry, in bytes of JSON.
-_MAX_PATCH = 1 << 16
+#: How large all patches of an answer may be together, in bytes of JSON.
+_MAX_PATCHES = 1 << 16
 #: The longest text of Crown that is kept, in characters.
 _TEXT = 500
 
@@ -126,6 +126,7 @@ def _downtime(
         if not _ID.match(id):
             raise FrameError(f"downtime names {quote(id)}, which is not the id of a component")
     downtime: dict[str, Downtime] = {}
+    patches = 0
     strangers: list[str] = []
     warnings: list[str] = []
     for id, entry in entries.items():
@@ -133,8 +134,9 @@ def _downtime(
             until = parse_until(entry.until)
         except ValueError as error:
             raise FrameError(f"downtime.{id}.until {error}") from None
-        if entry.patch is not None and len(msgspec.json.encode(entry.patch)) > _MAX_PATCH:
-            raise FrameError(f"downtime.{id}.patch is larger than {_MAX_PATCH:,} bytes")
+        patches += 0 if entry.patch is None else len(msgspec.json.encode(entry.patch))
+        if patches > _MAX_PATCHES:
+            raise FrameError(f"the patches are larger than {_MAX_PATCHES:,} bytes together")
         if id not in known:
             strangers.append(id)
         elif until is not None and until <= now:

@@ -95,12 +95,16 @@ class IgnitionBegan(_Event, frozen=True):
 
 
 class Spawned(_Event, frozen=True):
-    """A process was started. ``start_time`` is in clock ticks since the machine's boot."""
+    """A process was started. ``start_time`` is in clock ticks since the machine's boot.
+
+    ``nonce`` stands in the environment of the process and of what descends from it.
+    """
 
     component: str
     incarnation: int
     pid: int
     start_time: int = 0
+    nonce: str = ""
 
 
 class LaunchFailed(_Event, frozen=True):

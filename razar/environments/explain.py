@@ -15,7 +15,8 @@ LONGEST = 600
 class _Rule(Struct, frozen=True):
     """If ``pattern`` is found in uv's output: what it means, and what to do.
 
-    The texts may use the pattern's groups as ``{name}``.
+    The texts may use the pattern's groups as ``{name}``; the group ``say``, if there is one, is
+    quoted in place of uv's error and its causes.
     """
 
     pattern: re.Pattern[str]
@@ -45,7 +46,7 @@ _RULES = (
         "Give this user the right to it, or set UV_CACHE_DIR to a folder of its own.",
     ),
     _rule(
-        r"401 Unauthorized|403 Forbidden|lack of valid authentication|could not read (?:Username|Password)",
+        r"(?P<say>[^\n]*(?:401 Unauthorized|403 Forbidden|could not read (?:Username|Password))[^\n]*)",
         "the package index refused the credentials, or was given none",
         "Set them with UV_INDEX_<NAME>_USERNAME and UV_INDEX_<NAME>_PASSWORD, or in a netrc file.",
     ),
@@ -88,7 +89,7 @@ _RULES = (
         "Correct its path in razar_env.yaml; it is relative to that file.",
     ),
     _rule(
-        r"does not satisfy Python|requires-python|depends on Python[<>=]",
+        r"does not satisfy Python|(?:depends on|requires) Python ?[<>=]",
         "the dependencies need another version of Python than the layer asks for",
         "Change the layer's python in razar_env.yaml, or allow other versions of the package.",
     ),
@@ -162,6 +163,7 @@ def explain(step: str, output: str, ending: str | None = None) -> str:
     for rule in _RULES:
         if match := rule.pattern.search(output):
             groups = {name: value or "" for name, value in match.groupdict().items()}
+            words = re.sub(r"^\s*(?:hint|cause|error): *", "", groups.get("say", "")).rstrip(".") or words
             if "be built" in rule.meaning:
                 words = f"{words}; {_last_line(output)}"
             return f"{step} failed because {rule.meaning.format(**groups)}: {words}. {rule.advice}"

@@ -158,6 +158,7 @@ class Family:
     def _first_ended(self) -> None:
         if self._asked is None:
             if not self._sweep:
+                _released.add(self.nonce)
                 self._finish()
                 return
             self._asked = signal.SIGKILL
@@ -224,18 +225,28 @@ class Family:
 
 
 _families: weakref.WeakSet[Family] = weakref.WeakSet()
+#: Nonces of commands that were allowed to leave processes behind.
+_released: set[str] = set()
+_suspects: set[tuple[int, int]] = set()
 
 
-def kill_strays() -> list[str]:
-    """KILL the orphans that belong to no family; return their names.
+def kill_strays() -> tuple[list[str], bool]:
+    """KILL the orphans that belong to no family; return names, and whether to look again.
 
     A process gets here only if it cleared its environment, left its session and lost its parent
-    before anybody looked.
+    before anybody looked. In the middle of exec every process looks like that, so it must be seen
+    twice.
     """
+    global _suspects
     families = [family for family in _families if not family.gone]
     names = []
+    before, _suspects = _suspects, set()
     for orphan in reaper.adopted():
-        if not any(family.owns(orphan) for family in families):
-            names.append(f"pid {orphan.stat.pid} ({procfs.command(orphan.stat.pid)})")
-            send(orphan.stat, signal.SIGKILL)
-    return names
+        entry = orphan.stat
+        if orphan.nonce in _released or any(family.owns(orphan) for family in families):
+            continue
+        _suspects.add((entry.pid, entry.start_time))
+        if (entry.pid, entry.start_time) in before:
+            names.append(f"pid {entry.pid} ({procfs.command(entry.pid)})")
+            send(entry, signal.SIGKILL)
+    return names, bool(_suspects)

@@ -64,19 +64,20 @@ class LocalLauncher:
         log = logs.log_file(spec.log)
         fd, since = log.open()
         launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
+        gate = limits.Gate() if spec.limits != _UNLIMITED else None
         try:
-            child = processes.spawn(spec.argv, cwd=spec.cwd, env=spec.env, stdout=fd, stderr=fd)
+            argv = gate.command(spec.argv, spec.cwd, spec.env) if gate is not None else spec.argv
+            stdin = gate.stdin if gate is not None else None
+            child = processes.spawn(argv, cwd=spec.cwd, env=spec.env, stdin=stdin, stdout=fd, stderr=fd)
+            if gate is not None:
+                self._pass_gate(gate, child, spec)
         except (OSError, ValueError) as error:
             path = spec.env.get("PATH")
             raise LaunchError(processes.explain(error, spec.argv, spec.cwd, path)) from None
         finally:
             os.close(fd)
-        if spec.limits != _UNLIMITED:
-            try:
-                limits.apply(child.pid, spec.limits)
-            except LaunchError:
-                descendants.Family(child, spec.nonce, _forget).kill()
-                raise
+            if gate is not None:
+                gate.close()
         incarnation = _Incarnation(spec.incarnation, log, since)
         incarnation.family = descendants.Family(
             child, spec.nonce, lambda status: self._gone(spec.component, incarnation, status)
@@ -125,15 +126,24 @@ class LocalLauncher:
             self._timer = None
         if self._rotations:
             await asyncio.wait(self._rotations.values())
-        until = asyncio.get_running_loop().time() + STRAY_TIME
+        clock = asyncio.get_running_loop().time
+        until = clock() + STRAY_TIME
         told: set[str] = set()
-        while strays := descendants.kill_strays():
-            told.update(strays)
-            if asyncio.get_running_loop().time() > until:
-                break
-            await asyncio.sleep(0.001)
+        left = True
+        while left and clock() < until:
+            names, left = descendants.kill_strays()
+            told.update(names)
+            if left:
+                await asyncio.sleep(0.001)
         for name in sorted(told):
             _log.warning("killed %s, left behind by a component that has ended", name)
+
+    def _pass_gate(self, gate: limits.Gate, child: processes.Child, spec: LaunchSpec) -> None:
+        try:
+            gate.open(child.pid, spec.limits)
+        except LaunchError:
+            descendants.Family(child, spec.nonce, _forget).kill()
+            raise
 
     def _family(self, component: str, incarnation: int) -> descendants.Family | None:
         living = self._living.get(component)

@@ -115,25 +115,40 @@ class LogFile:
     def read(self, since: int, limit: int) -> tuple[bytes, int]:
         """Read up to ``limit`` bytes from a position; return them and the position after them.
 
-        Returns nothing while the file is being cut.
+        Returns nothing at the end, and while the file is being cut. What was cut off last is read
+        from current.log.1.
         """
         if not self._lock.acquire(blocking=False):
             return b"", since
         try:
+            if since < self._dropped:
+                since, data = self._read_rotated(since, limit)
+                if data is not None:
+                    return data, since + len(data)
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                size = os.fstat(fd).st_size
-                if since - self._dropped > size:
-                    self._dropped = since  # Somebody else truncated it.
-                begin = max(since, self._dropped)
-                data = os.pread(fd, limit, begin - self._dropped)
-                return data, begin + len(data)
+                if since - self._dropped > os.fstat(fd).st_size:
+                    self._dropped = since  # Somebody else has truncated it.
+                data = os.pread(fd, limit, since - self._dropped)
+                return data, since + len(data)
             finally:
                 os.close(fd)
         except OSError:
             return b"", since
         finally:
             self._lock.release()
+
+    def _read_rotated(self, since: int, limit: int) -> tuple[int, bytes | None]:
+        """Return where to read on, and the bytes from there unless they are in the live file."""
+        if self._renaming.locked():
+            return since, b""
+        try:
+            with open(f"{self.path}.1", "rb") as file:
+                start = self._dropped - os.fstat(file.fileno()).st_size
+                data = os.pread(file.fileno(), limit, max(0, since - start))
+                return max(since, start), data
+        except FileNotFoundError:
+            return self._dropped, None
 
     def tail(self, since: int, lines: int) -> tuple[str, ...]:
         """Return the last lines written from a position on, cleaned and cut to LINE_WIDTH."""

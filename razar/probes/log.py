@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import threading
@@ -12,9 +13,11 @@ from razar.probes.base import PASSED, Answer, Check, ProbeError, ProbeTarget
 
 __all__ = ["LogCheck"]
 
-#: Longest beginning of a line that is searched, and most bytes read in one attempt.
+#: Longest beginning of a line that is searched, in bytes.
 LINE_LIMIT = 8 << 10
-CHUNK = 256 << 10
+#: Bytes that are read at once, and how often in one attempt.
+CHUNK = 128 << 10
+CHUNKS = 32
 #: Seconds of CPU that searching one chunk may take.
 SEARCH_TIME = 0.25
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,24 +44,28 @@ class LogCheck(Check):
     async def attempt(self) -> Answer:
         if self._hopeless is not None:
             raise ProbeError(self._hopeless)
-        while not self._found:
+        for _ in range(CHUNKS):
+            if self._found:
+                return PASSED
             data, self._position = self._file.read(self._position, CHUNK)
             if not data:
-                raise ProbeError(f"no line of the log matches {self.probe.target!r} yet")
-            *lines, rest = (self._rest + data).split(b"\n")
-            self._rest = rest[:LINE_LIMIT]
-            try:
-                self._found = _search(self._pattern, [*lines, rest])
-            except TimeoutError:
-                self._hopeless = (
-                    f"the pattern {self.probe.target!r} takes too long to search: avoid nested repetitions"
-                )
-                raise ProbeError(self._hopeless) from None
-            if len(data) < CHUNK:
                 break
+            self._take(data)
+            await asyncio.sleep(0)
         if not self._found:
             raise ProbeError(f"no line of the log matches {self.probe.target!r} yet")
         return PASSED
+
+    def _take(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:LINE_LIMIT]
+        try:
+            self._found = _search(self._pattern, [*lines, rest])
+        except TimeoutError:
+            self._hopeless = (
+                f"the pattern {self.probe.target!r} takes too long to search: avoid nested repetitions"
+            )
+            raise ProbeError(self._hopeless) from None
 
 
 def _search(pattern: re.Pattern[str], lines: list[bytes]) -> bool:

@@ -226,7 +226,9 @@ async def test_a_mission_stop_that_takes_too_long_names_who_holds_it_up(tmp_path
 
 
 @pytest.mark.parametrize("boot", [False, True])
-async def test_nothing_is_restarted_before_the_ignition_or_during_the_stop(tmp_path: Path, boot: bool) -> None:
+async def test_nothing_is_restarted_before_the_ignition_or_during_the_stop(
+    tmp_path: Path, boot: bool
+) -> None:
     async with house(tmp_path, component("a"), boot=boot) as mission:
         if boot:
             mission.stubborn.add("a")

@@ -259,7 +259,9 @@ async def test_the_client_tells_apart_who_is_not_there_and_who_does_not_answer(t
     lock.release()
 
 
-@pytest.mark.parametrize("answer", [b"", b"nonsense\n", b"[1]\n", b'{"ok": true}\n', b'{"ok": "yes", "result": {}}\n'])
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\n", b"[1]\n", b'{"ok": true}\n', b'{"ok": "yes", "result": {}}\n']
+)
 async def test_the_client_survives_any_answer(tmp_path: Path, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

@@ -35,7 +35,8 @@ YES = {
 
 async def shake(url: str | None, logs: Path, **changes: Any) -> Handshake:
     """Perform one handshake; ``changes`` override arguments of perform and fields of the settings."""
-    fields = {k: changes.pop(k) for k in ("timeout", "policy") if k in changes}
+    fields: dict[str, Any] = {"timeout": 5.0}
+    fields |= {k: changes.pop(k) for k in ("timeout", "policy") if k in changes}
     arguments: dict[str, Any] = {
         "mission": "demo",
         "boot_id": "boot-1",
@@ -45,7 +46,7 @@ async def shake(url: str | None, logs: Path, **changes: Any) -> Handshake:
         "environ": {},
     }
     brief = changes.pop("brief", BRIEF)
-    settings = CrownSettings(url=url, **({"timeout": 5.0} | fields))
+    settings = CrownSettings(url=url, **fields)
     return await perform(settings, brief, **(arguments | changes))
 
 

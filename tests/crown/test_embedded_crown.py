@@ -121,7 +121,12 @@ def program(*arguments: str, token: str | None = None) -> Iterator[tuple[str, su
 
 async def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     arguments = ["--capability", "GLM-4.1V", "--capability", "kimi"]
-    arguments += ["--downtime", "crown_router=new release@2999-01-01T00:00:00Z", "--downtime", "basic_service=disk"]
+    arguments += [
+        "--downtime",
+        "crown_router=new release@2999-01-01T00:00:00Z",
+        "--downtime",
+        "basic_service=disk",
+    ]
     with program(*arguments, token="operators-token") as (url, process):
         outcome = await shake(url, tmp_path, token="operators-token")
         assert outcome.accepted
@@ -138,7 +143,15 @@ async def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> No
 async def test_the_handshake_command(tmp_path: Path) -> None:
     brief = tmp_path / "brief.json"
     brief.write_text(json.dumps({"mission": "demo", "priority_map": {"crown_router": 1}}))
-    command = [sys.executable, "-m", "razar.crown_handshake", str(brief), "--logs", str(tmp_path / "logs"), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "razar.crown_handshake",
+        str(brief),
+        "--logs",
+        str(tmp_path / "logs"),
+        "--json",
+    ]
 
     def run(url: str, *more: str) -> subprocess.CompletedProcess[str]:
         environ = os.environ | {"CROWN_WS_URL": url}
@@ -200,7 +213,9 @@ def test_the_handshake_command_used_badly(
     assert not (tmp_path / "logs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--downtime", "router"], ["--downtime", "a=b@soon"], ["--port", "70000"]])
+@pytest.mark.parametrize(
+    "arguments", [["--downtime", "router"], ["--downtime", "a=b@soon"], ["--port", "70000"]]
+)
 def test_the_crown_command_used_badly(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

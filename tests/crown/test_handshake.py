@@ -17,8 +17,20 @@ import pytest
 from razar.config.model import CrownSettings
 from razar.crown_embedded import embedded_crown
 from razar.crown_handshake import agree
-from tests.crown.support import BRIEF, COMPONENTS, YES, Peer, answering, brief_of, frame, listening, shake, upgrade
+from tests.crown.support import (
+    BRIEF,
+    COMPONENTS,
+    YES,
+    Peer,
+    answering,
+    brief_of,
+    frame,
+    listening,
+    shake,
+    upgrade,
+)
 
+SECRET = "sw0rdf1sh-and-more"
 CERTIFICATE = Path(__file__).with_name("tls") / "localhost.pem"
 
 
@@ -59,7 +71,9 @@ def archived(logs: Path) -> dict[str, Any]:
 
 async def test_the_brief_arrives_in_its_envelope(seen: Seen, tmp_path: Path) -> None:
     async with listening(seen.peer(YES)) as port:
-        outcome = await shake(f"ws://127.0.0.1:{port}/crown?x=1", tmp_path, brief=BRIEF | {"extra": [1, None]})
+        outcome = await shake(
+            f"ws://127.0.0.1:{port}/crown?x=1", tmp_path, brief=BRIEF | {"extra": [1, None]}
+        )
     assert outcome.accepted
     assert outcome.url == f"ws://127.0.0.1:{port}/crown"
     [brief] = seen.briefs
@@ -114,7 +128,9 @@ async def test_the_trace_travels(traceparent: str | None, sent: bool, seen: Seen
     assert seen.headers("traceparent") == ([traceparent] if sent else [])
 
 
-@pytest.mark.parametrize("url", ["ws://192.0.2.1:1", "ws://crown.example", "ws://localhost.example:1", "ws://127.1:1"])
+@pytest.mark.parametrize(
+    "url", ["ws://192.0.2.1:1", "ws://crown.example", "ws://localhost.example:1", "ws://127.1:1"]
+)
 async def test_plaintext_beyond_loopback_is_not_sent(url: str, tmp_path: Path) -> None:
     outcome = await shake(url, tmp_path)
     assert outcome.status == "unreachable"
@@ -129,8 +145,18 @@ async def test_plaintext_can_be_allowed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://127.0.0.1", "ws://", "ws://:80", "ws://127.0.0.1:99999", "ws://[::1", "crown", "ws://a b/", "ws://ü/"]
-    + ["ws://u:hunter2secret@", "ws://127.0.0.1/\x1b[2J"],
+    [
+        "http://127.0.0.1",
+        "ws://",
+        "ws://:80",
+        "ws://127.0.0.1:99999",
+        "ws://[::1",
+        "crown",
+        "ws://a b/",
+        "ws://ü/",
+        "ws://u:hunter2secret@",
+        "ws://127.0.0.1/\x1b[2J",
+    ],
 )
 async def test_a_url_that_is_none_is_told_without_repeating_it(url: str, tmp_path: Path) -> None:
     outcome = await shake(url, tmp_path)
@@ -150,7 +176,9 @@ async def test_policy_off_sends_nothing(seen: Seen, tmp_path: Path) -> None:
     ("brief", "fault"),
     [({"priority_map": {"a": "first"}}, "priority_map"), ({"notes": "n" * (1 << 20)}, "1,048,576")],
 )
-async def test_a_brief_that_cannot_be_sent(brief: dict[str, Any], fault: str, seen: Seen, tmp_path: Path) -> None:
+async def test_a_brief_that_cannot_be_sent(
+    brief: dict[str, Any], fault: str, seen: Seen, tmp_path: Path
+) -> None:
     async with listening(seen.peer(YES)) as port:
         outcome = await shake(f"ws://127.0.0.1:{port}", tmp_path, brief=brief)
     assert outcome.status == "unreachable"
@@ -181,11 +209,10 @@ async def test_a_refusal_is_archived_too(answer: str, tmp_path: Path) -> None:
     async with listening(answering(answer)) as port:
         outcome = await shake(f"ws://127.0.0.1:{port}", tmp_path)
     [response] = [content for name, content in archived(tmp_path).items() if name.endswith("_response.json")]
-    assert response == ({"ack": "no"} if answer != "garbage" else {"status": "refused", "reason": outcome.reason})
+    assert response == (
+        {"ack": "no"} if answer != "garbage" else {"status": "refused", "reason": outcome.reason}
+    )
     assert [line["direction"] for line in lines(tmp_path)] == ["sent", "received"]
-
-
-SECRET = "sw0rdf1sh-and-more"
 
 
 async def test_secrets_reach_no_file_and_no_outcome(tmp_path: Path) -> None:
@@ -211,13 +238,31 @@ async def test_secrets_reach_no_file_and_no_outcome(tmp_path: Path) -> None:
     assert lines(tmp_path)[0]["frame"]["current_status"] == {"token_service": "running"}
 
 
-async def test_a_huge_frame_is_cut_in_the_record(tmp_path: Path) -> None:
-    async with listening(answering(json.dumps(YES | {"notes": "n" * 500_000}))) as port:
-        assert (await shake(f"ws://127.0.0.1:{port}", tmp_path)).accepted
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"notes": "n" * 500_000},
+        {"notes": ["n" * 100] * 5000},
+        {"numbers": [1234567] * 60_000},
+        {"n" * 200 + str(i): "n" for i in range(2000)},
+        {"notes": "x" * (65_536 - 60) + SECRET * 10},
+    ],
+)
+async def test_a_huge_frame_is_cut_in_the_record(extra: dict[str, Any], tmp_path: Path) -> None:
+    async with listening(answering(json.dumps(YES | extra))) as port:
+        assert (await shake(f"ws://127.0.0.1:{port}", tmp_path, token=SECRET)).accepted
     received = lines(tmp_path)[1]
-    assert received["bytes"] > 500_000
-    assert len(received["frame"]) == 65536
+    assert received["bytes"] > 65_000
+    assert len(json.dumps(received["frame"])) < 2 * 65_536
     assert received["note"] == "cut after 65,536 characters"
+    assert "sw0rdf1sh" not in json.dumps(received)
+
+
+async def test_a_frame_that_is_slow_to_mask_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """One mebibyte of what begins like a URL with a password, over and over."""
+    hostile = json.dumps(YES | {"notes": "abcdefghijklmnopqrstuvwxyz://" * 36_000})
+    async with asyncio.timeout(15), listening(answering(hostile)) as port:
+        assert (await shake(f"ws://127.0.0.1:{port}", tmp_path)).accepted
 
 
 async def test_the_record_is_appended_to_even_after_a_torn_line(tmp_path: Path) -> None:
@@ -305,7 +350,7 @@ async def test_without_a_url_the_embedded_crown_agrees_for_the_life_of_the_boot(
         assert outcome.crown_version.endswith("+embedded")
         assert outcome.capabilities == ("kimi", "glm-4.1v-9b")
         port = int(outcome.url.rsplit(":", 1)[1].strip("/"))
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)
@@ -313,7 +358,10 @@ async def test_without_a_url_the_embedded_crown_agrees_for_the_life_of_the_boot(
 
 
 async def test_a_configured_crown_is_asked_instead(tmp_path: Path) -> None:
-    async with AsyncExitStack() as boot, embedded_crown(token="of-the-environment", refuse="drydock") as crown:
+    async with (
+        AsyncExitStack() as boot,
+        embedded_crown(token="of-the-environment", refuse="drydock") as crown,
+    ):
         outcome = await _agree(CrownSettings(url=crown.url), tmp_path, boot)
         assert (outcome.status, outcome.reason) == ("refused", "Crown refused the mission: drydock")
 

@@ -23,10 +23,41 @@ def verdict(answer: dict[str, Any]) -> Handshake:
 
 @pytest.mark.parametrize(
     "text",
-    ["no", "No.", "NACK", "nack: busy", "refused", "Mission REJECTED", "false", "0", "denied", "access denied"]
-    + ["not accepted", "I cannot", "can't", "can\u2019t", "declined", "forbidden", "unauthorized", "ack: no"]
-    + ["never", "", "  ", "...", "null", "none", "error: database is down", "aborted", "\uff4e\uff4f", "n\u200bo"]
-    + ["unavailable", "accepted, but not before noon", "refusing", "n\x00o", "offline"],
+    [
+        "no",
+        "No.",
+        "NACK",
+        "nack: busy",
+        "refused",
+        "Mission REJECTED",
+        "false",
+        "0",
+        "denied",
+        "access denied",
+        "not accepted",
+        "I cannot",
+        "can't",
+        "can’t",
+        "declined",
+        "forbidden",
+        "unauthorized",
+        "ack: no",
+        "never",
+        "",
+        "  ",
+        "...",
+        "null",
+        "none",
+        "error: database is down",
+        "aborted",
+        "ｎｏ",
+        "n\u200bo",
+        "unavailable",
+        "accepted, but not before noon",
+        "refusing",
+        "n\x00o",
+        "offline",
+    ],
 )
 def test_words_of_refusal(text: str) -> None:
     assert is_negative(text)
@@ -35,8 +66,22 @@ def test_words_of_refusal(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["ack", "ok", "yes", "true", "1", "Mission accepted", "acknowledged", "accepted, no downtime", "roger"]
-    + ["notified the crew", "принято", "CROWN-IDENTITY-ACK", "noted", "nominal"],
+    [
+        "ack",
+        "ok",
+        "yes",
+        "true",
+        "1",
+        "Mission accepted",
+        "acknowledged",
+        "accepted, no downtime",
+        "roger",
+        "notified the crew",
+        "принято",
+        "CROWN-IDENTITY-ACK",
+        "noted",
+        "nominal",
+    ],
 )
 def test_words_of_agreement(text: str) -> None:
     outcome = verdict({"ack": text})
@@ -91,6 +136,7 @@ def test_a_plain_answer_with_a_refusing_status_is_a_refusal() -> None:
         {"downtime": {"crown_router": {"until": -1}}},
         {"downtime": {"crown_router": {"patch": ["x"]}}},
         {"downtime": {"crown_router": {"patch": {"diff": "x" * (1 << 16)}}}},
+        {"downtime": {id: {"patch": {"diff": "x" * (1 << 15)}} for id in COMPONENTS}},
         {"downtime": {"../../x": {}}},
         {"downtime": {"": {}}},
         {"downtime": {"crown_router\n": {}}},
@@ -127,7 +173,9 @@ def test_forms_of_until(until: object, expected: float | None) -> None:
     assert outcome.downtime == {"crown_router": Downtime(reason="upgrade", until=expected)}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:00"])
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:00"]
+)
 def test_an_instant_outside_the_calendar_is_no_instant(value: str | float) -> None:
     with pytest.raises(ValueError):
         parse_until(value)
@@ -140,7 +188,7 @@ def test_downtime_that_is_over_holds_nothing() -> None:
 
 
 def test_downtime_of_a_stranger_is_told_and_ignored() -> None:
-    entries = {f"stranger_{i}": {} for i in range(7)} | {"crown_router": {}}
+    entries: dict[str, Any] = {f"stranger_{i}": {} for i in range(7)} | {"crown_router": {}}
     outcome = verdict(YES | {"downtime": entries})
     assert list(outcome.downtime) == ["crown_router"]
     assert outcome.warnings == (
@@ -183,7 +231,9 @@ def test_the_state_file_form() -> None:
     assert verdict({"ack": "no"}).to_state()["reason"] == "Crown did not acknowledge the mission: no"
 
 
-@pytest.mark.parametrize("name", ["GLM-4.1V", "glm-4.1v-9b-thinking", "GLM 4_1V", "glm41v", "GLM-4.1V\tFlash"])
+@pytest.mark.parametrize(
+    "name", ["GLM-4.1V", "glm-4.1v-9b-thinking", "GLM 4_1V", "glm41v", "GLM-4.1V\tFlash"]
+)
 def test_names_that_mean_the_model(name: str) -> None:
     assert has_capability(["other", name], "GLM-4.1V")
 
@@ -195,7 +245,14 @@ def test_names_that_do_not(name: str) -> None:
 
 
 def test_the_envelope_wins_over_the_brief() -> None:
-    forged = BRIEF | {"type": "ack", "version": 9, "mission": "other", "boot_id": "x", "sent_at": "never", "extra": [1]}
+    forged = BRIEF | {
+        "type": "ack",
+        "version": 9,
+        "mission": "other",
+        "boot_id": "x",
+        "sent_at": "never",
+        "extra": [1],
+    }
     frame = brief_frame(forged, mission="demo", boot_id="boot-1", sent_at=NOW)
     envelope = {"type": "mission_brief", "version": 1, "mission": "demo", "boot_id": "boot-1"}
     assert frame == envelope | {"sent_at": "2025-09-21T00:00:05Z"} | BRIEF | {"extra": [1]}

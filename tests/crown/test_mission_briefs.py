@@ -30,7 +30,11 @@ def test_a_brief_tells_the_plan_the_last_state_and_the_open_issues() -> None:
             {"id": "a", "state": "quarantined", "error": "from the state"},
         ]
     }
-    quarantine = [{"id": "a", "detail": "gave up after 9 attempts"}, "old", {"component": "x", "error": "bad"}]
+    quarantine = [
+        {"id": "a", "detail": "gave up after 9 attempts"},
+        "old",
+        {"component": "x", "error": "bad"},
+    ]
     assert make_brief(["b", "a", "c", "new"], state, quarantine) == {
         "priority_map": {"b": 1, "a": 2, "c": 3, "new": 4},
         "current_status": {"b": "running", "a": "quarantined", "c": "failed", "new": "pending"},
@@ -45,7 +49,12 @@ def test_a_brief_tells_the_plan_the_last_state_and_the_open_issues() -> None:
 
 @pytest.mark.parametrize(
     "state",
-    [None, {}, {"components": None}, {"components": [None, 3, {"id": 7}, {"id": "a", "state": 5, "error": [1]}]}],
+    [
+        None,
+        {},
+        {"components": None},
+        {"components": [None, 3, {"id": 7}, {"id": "a", "state": 5, "error": [1]}]},
+    ],
 )
 def test_a_strange_state_makes_a_valid_brief(state: dict[str, Any] | None) -> None:
     brief = make_brief(["a"], state, [None, 3, {}, {"id": ["a"]}, ""])
@@ -97,7 +106,9 @@ def test_twenty_briefs_are_kept_with_their_responses(tmp_path: Path) -> None:
 def test_a_tenth_in_one_second_is_newer_than_a_second(tmp_path: Path) -> None:
     for i in range(KEEP + 2):
         archive_brief(str(tmp_path), "demo", AT, {"boot": i})
-    assert sorted(json.loads((tmp_path / name).read_text())["boot"] for name in briefs(tmp_path)) == [*range(2, 22)]
+    assert sorted(json.loads((tmp_path / name).read_text())["boot"] for name in briefs(tmp_path)) == [
+        *range(2, 22)
+    ]
 
 
 def test_other_missions_and_other_files_are_left_alone(tmp_path: Path) -> None:
@@ -106,7 +117,13 @@ def test_other_missions_and_other_files_are_left_alone(tmp_path: Path) -> None:
     for mission in others:
         for i in range(KEEP):
             archive_brief(str(tmp_path), mission, AT + i, {})
-    strangers = ["demo_notes.json", "demo_2025-09-21T00-00-05Z.json.bak", "demo.json", ".demo_x.tmp", "README"]
+    strangers = [
+        "demo_notes.json",
+        "demo_2025-09-21T00-00-05Z.json.bak",
+        "demo.json",
+        ".demo_x.tmp",
+        "README",
+    ]
     strangers += ["demo_2025-09-21T00-00-05Z_crown_router_patch.json", "demo_2025-09-21T00-00-05Z-0.json"]
     for name in strangers:
         (tmp_path / name).write_text("mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -33,7 +34,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 arguments = sys.argv[1:]
 with open(os.environ["STUB_RECORD"], "a") as record:
-    record.write(json.dumps({{"argv": arguments, "token": os.environ.get("HF_TOKEN"), "pid": os.getpid()}}) + "\\n")
+    entry = {{"argv": arguments, "token": os.environ.get("HF_TOKEN"), "pid": os.getpid()}}
+    record.write(json.dumps(entry) + "\\n")
 print("loading weights", flush=True)
 if os.environ.get("STUB_DIES"):
     sys.exit("CUDA out of memory")
@@ -100,9 +102,11 @@ class Machine:
         )
 
     def started(self) -> list[dict[str, Any]]:
-        import json
-
-        return [json.loads(line) for line in self.record.read_text().splitlines()] if self.record.exists() else []
+        return (
+            [json.loads(line) for line in self.record.read_text().splitlines()]
+            if self.record.exists()
+            else []
+        )
 
 
 @pytest.fixture
@@ -110,11 +114,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
     yield machine
     for entry in machine.started():
-        try:
-            os.kill(entry["pid"], signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-        until_sync(lambda pid=entry["pid"]: _ended(pid))
+        _end(entry["pid"])
+
+
+def _end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    until_sync(lambda: _ended(pid))
 
 
 def _ended(pid: int) -> bool:
@@ -145,14 +151,27 @@ def test_without_curl_nothing_can_be_seen(machine: Machine) -> None:
 
 def test_it_starts_the_model_and_leaves_it_running(machine: Machine) -> None:
     machine.install("vllm", VLLM)
-    done = machine.run("GLM-4.1V", HF_TOKEN="hf_secret_of_mine", VLLM_API_KEY="key-of-mine", GLM_ARGS="--max-num-seqs 4")
+    done = machine.run(
+        "GLM-4.1V", HF_TOKEN="hf_secret_of_mine", VLLM_API_KEY="key-of-mine", GLM_ARGS="--max-num-seqs 4"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"GLM-4.1V answers at http://127.0.0.1:{machine.port}" in done.stdout
     [entry] = machine.started()
     model = "zai-org/GLM-4.1V-9B-Thinking"
     assert entry["argv"] == (
-        ["serve", model, "--host", "127.0.0.1", "--port", str(machine.port)]
-        + ["--served-model-name", "GLM-4.1V", model, "--max-num-seqs", "4"]
+        [
+            "serve",
+            model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(machine.port),
+            "--served-model-name",
+            "GLM-4.1V",
+            model,
+            "--max-num-seqs",
+            "4",
+        ]
     )
     assert entry["token"] == "hf_secret_of_mine"
     assert "hf_secret_of_mine" not in done.stdout + " ".join(entry["argv"])
@@ -258,7 +277,9 @@ async def _launch(machine: Machine, settings: CrownSettings, **changes: Any) -> 
     logs.mkdir(parents=True, exist_ok=True)
     environ = {key: value for key, value in machine.environ.items() if key != "GLM_STATE_DIR"}
     environ |= changes.pop("environ", {})
-    return await launch_model(settings, model="GLM-4.1V", root=str(root), logs=str(logs), environ=environ, **changes)
+    return await launch_model(
+        settings, model="GLM-4.1V", root=str(root), logs=str(logs), environ=environ, **changes
+    )
 
 
 def _script(machine: Machine, text: str) -> CrownSettings:
@@ -301,7 +322,9 @@ async def test_the_model_outlives_its_launcher(machine: Machine) -> None:
         ("printf '\\033[31mkey=%s\\n' \"$MY_API_KEY\"; exit 1", "failed", 1, "[31mkey=***"),
     ],
 )
-async def test_outcomes(machine: Machine, text: str, status: str, returncode: int, detail: str | None) -> None:
+async def test_outcomes(
+    machine: Machine, text: str, status: str, returncode: int, detail: str | None
+) -> None:
     result = await _launch(machine, _script(machine, text), environ={"MY_API_KEY": "s3cr3t-value"})
     assert (result["status"], result["returncode"], result.get("detail")) == (status, returncode, detail)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,12 @@ class Mission:
     def environments(self, layer: str = "web") -> set[str]:
         return {one.name for one in self.layer(layer).iterdir() if one.is_dir() and not one.is_symlink()}
 
+    def own_cache(self) -> Path:
+        """Use an empty uv cache that no other test has a part in."""
+        cache = self.root.parent / "cache"
+        self.environ["UV_CACHE_DIR"] = str(cache)
+        return cache
+
     async def prepare(
         self, *specs: EnvironmentSpec, **options: bool
     ) -> list[LayerEnvironment | EnvironmentFailure]:
@@ -66,12 +73,27 @@ class Mission:
         return result.message
 
 
+def output(*command: str, environ: dict[str, str] | None = None) -> str:
+    """Run a program to its end and return what it printed; it must succeed."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **(environ or {})}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def spec(*dependencies: str, layer: str = "web", python: str = ">=3.11") -> EnvironmentSpec:
     return EnvironmentSpec(layer=layer, python=python, dependencies=dependencies)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What uv found out about interpreters serves every test; packages differ by their index."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def mission(tmp_path: Path) -> Iterator[Mission]:
+def mission(tmp_path: Path, cache: Path) -> Iterator[Mission]:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     root = tmp_path / "mission"
@@ -80,7 +102,7 @@ def mission(tmp_path: Path) -> Iterator[Mission]:
         environ = {
             "PATH": f"{os.path.join(sys.base_prefix, 'bin')}:/usr/bin:/bin",
             "HOME": str(tmp_path / "home"),
-            "UV_CACHE_DIR": str(tmp_path / "cache"),
+            "UV_CACHE_DIR": str(cache),
             "UV_DEFAULT_INDEX": index.url(),
             "UV_HTTP_RETRIES": "0",
             "UV_NO_CONFIG": "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from socketserver import ThreadingTCPServer
 __all__ = ["Index", "make_project", "make_wheel", "serve"]
 
 # A build back end of 20 lines, so that building a local project needs nothing from anywhere.
-_BACKEND = '''
+_BACKEND = """
 import os, tomllib, zipfile
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -34,7 +35,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
             archive.writestr(path, text)
         archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\\n")
     return target
-'''
+"""
 
 
 def make_wheel(
@@ -73,7 +74,12 @@ def make_wheel(
 
 
 def make_project(
-    folder: Path, name: str, *, source: str = "VALUE = 1\n", requires: Sequence[str] = (), backend: str = _BACKEND
+    folder: Path,
+    name: str,
+    *,
+    source: str = "VALUE = 1\n",
+    requires: Sequence[str] = (),
+    backend: str = _BACKEND,
 ) -> Path:
     """Write a source tree with a build back end of its own."""
     project = folder / name
@@ -101,16 +107,18 @@ class Index:
         self.gate = threading.Event()
         self.gate.set()
         self.port = 0
+        # No two indexes have an address in common, even if they get the same port.
+        self.name = secrets.token_hex(8)
 
     def url(self, credentials: str = "") -> str:
-        return f"http://{credentials}{'@' if credentials else ''}127.0.0.1:{self.port}/simple"
+        return f"http://{credentials}{'@' if credentials else ''}127.0.0.1:{self.port}/{self.name}/simple"
 
     def answer(self, path: str) -> bytes | None:
-        parts = [part for part in path.split("/") if part]
+        parts = [part for part in path.split("/") if part and part != self.name]
         if len(parts) == 2 and parts[0] == "simple":
             wheels = sorted(self.folder.glob(f"{parts[1].replace('-', '_')}-*.whl"))
             links = [
-                f'<a href="/files/{one.name}#sha256={hashlib.sha256(one.read_bytes()).hexdigest()}"'
+                f'<a href="/{self.name}/files/{one.name}#sha256={hashlib.sha256(one.read_bytes()).hexdigest()}"'
                 f' data-core-metadata="true">{one.name}</a>'
                 for one in wheels
             ]
@@ -146,7 +154,10 @@ def serve(folder: Path) -> Iterator[Index]:
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
-            self.wfile.write(body or b"")
+            if self.command == "GET":
+                self.wfile.write(body or b"")
+
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass

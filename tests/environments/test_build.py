@@ -8,16 +8,14 @@ import sys
 from pathlib import Path
 
 from razar.environment_builder import EnvironmentFailure, LayerEnvironment
-from tests.environments.conftest import Mission, spec
+from tests.environments.conftest import Mission, output, spec
 from tests.environments.packages import make_project, make_wheel
 
 
-def output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
 async def test_a_layer_gets_its_locked_packages_and_bytecode(mission: Mission) -> None:
-    make_wheel(mission.wheels, "alpha", requires=["beta>=1"], script="alpha-run", source="def main(): print('ran')\n")
+    make_wheel(
+        mission.wheels, "alpha", requires=["beta>=1"], script="alpha-run", source="def main(): print('ran')\n"
+    )
     make_wheel(mission.wheels, "beta", "2.0", source="VALUE = 'beta'\n")
 
     built = await mission.build(spec("alpha"))
@@ -25,7 +23,9 @@ async def test_a_layer_gets_its_locked_packages_and_bytecode(mission: Mission) -
     assert built.outcome == "built"
     assert built.warnings == ()
     assert built.seconds > 0
-    assert built.python == os.path.join(built.bin, "python") and built.bin == os.path.join(built.folder, "bin")
+    assert built.python == os.path.join(built.bin, "python") and built.bin == os.path.join(
+        built.folder, "bin"
+    )
     assert os.path.basename(built.folder).startswith(built.digest[:16] + "-")
     assert os.path.realpath(mission.layer() / "current") == os.path.realpath(built.folder)
     assert output(built.python, "-c", "import beta; print(beta.VALUE)") == "beta"
@@ -47,7 +47,15 @@ async def test_the_lock_has_hashes_and_says_nothing_about_this_machine(mission: 
     assert "alpha==1.0" in text and "beta==1.0" in text
     assert text.count("--hash=sha256:") == 2
     assert "mine" not in "".join(line for line in text.splitlines() if not line.strip().startswith("#"))
-    for word in (str(mission.root), str(mission.root.parent), "127.0.0.1", "http", "file:", ".razar", os.uname().nodename):
+    for word in (
+        str(mission.root),
+        str(mission.root.parent),
+        "127.0.0.1",
+        "http",
+        "file:",
+        ".razar",
+        os.uname().nodename,
+    ):
         assert word not in text, word
 
 
@@ -87,10 +95,8 @@ heavy = {{"uv", "hashlib", "tempfile", "shutil", "razar.environments.build", "ra
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 print("nothing started")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
-    assert done.stdout == "nothing started\n", done.stderr
+    found = output(sys.executable, "-c", program, environ={"PYTHONPATH": os.getcwd()})
+    assert found == "nothing started"
 
 
 async def test_a_layer_without_dependencies_gets_an_empty_environment(mission: Mission) -> None:
@@ -127,11 +133,15 @@ async def test_going_back_to_the_previous_entry_needs_no_installation(mission: M
     assert (await mission.build(spec("alpha"))).folder == first.folder
 
 
+def start(python: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([python, "-c", "input()"], stdin=subprocess.PIPE)
+
+
 async def test_an_old_environment_in_use_is_not_removed(mission: Mission) -> None:
     for name in ("alpha", "beta", "gamma"):
         make_wheel(mission.wheels, name)
     first = await mission.build(spec("alpha"))
-    component = subprocess.Popen([first.python, "-c", "input()"], stdin=subprocess.PIPE)
+    component = start(first.python)
     try:
         await mission.build(spec("beta"))
         third = await mission.build(spec("gamma"))

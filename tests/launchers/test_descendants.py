@@ -26,6 +26,8 @@ DAEMON = """
             time.sleep(60)
         os._exit(0)
     os.wait()
+    while not os.path.exists("pid"):
+        time.sleep(0.001)
 """
 
 
@@ -55,7 +57,8 @@ async def test_daemonised_descendant_is_reaped(
     launcher.kill("crown_router", 1)
     await events.exited()
     assert not alive(daemon)
-    assert zombies() == []
+    reaper.adopted()
+    assert procfs.stat(daemon) is None
 
 
 async def test_main_process_that_daemonises_does_not_leave_its_daemon(
@@ -69,7 +72,16 @@ async def test_main_process_that_daemonises_does_not_leave_its_daemon(
 async def test_child_that_changed_its_group_is_killed(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
-    launcher.ignite(launch_spec(tmp_path, sh("set -m; sleep 60 & echo $! > pid; wait")))
+    script = """
+        import os, time
+        if os.fork() == 0:
+            os.setpgid(0, 0)
+            with open("pid.new", "w") as file:
+                file.write(str(os.getpid()))
+            os.rename("pid.new", "pid")
+        time.sleep(60)
+    """
+    launcher.ignite(launch_spec(tmp_path, python(script)))
     child = await read_pid(tmp_path / "pid")
     await until(lambda: (entry := procfs.stat(child)) and entry.pgrp == child)
     launcher.kill("crown_router", 1)
@@ -119,7 +131,11 @@ async def test_late_descendant_gets_the_signal_too(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
     """A helper started by the main process in answer to TERM is asked to stop as well."""
-    script = "trap 'setsid sleep 60 & exit 0' TERM; echo $$ > pid; while :; do sleep 0.01; done"
+    helper = "setsid sh -c 'echo $$ > helper; exec sleep 60' &"
+    script = f"""
+        late() {{ {helper} while ! [ -s helper ]; do sleep 0.01; done; exit 0; }}
+        trap late TERM; echo $$ > pid; while :; do sleep 0.01; done
+    """
     launcher.ignite(launch_spec(tmp_path, sh(script)))
     await read_pid(tmp_path / "pid")
     launcher.signal("crown_router", 1, "TERM")
@@ -129,7 +145,9 @@ async def test_late_descendant_gets_the_signal_too(
 async def test_kill_after_the_main_process_has_ended(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
-    started = launcher.ignite(launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60 & wait; sleep 60' & wait")))
+    started = launcher.ignite(
+        launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60 & wait; sleep 60' & wait"))
+    )
     child = await read_pid(tmp_path / "pid")
     launcher.signal("crown_router", 1, "TERM")
     await until(lambda: not alive(started.pid))
@@ -139,7 +157,9 @@ async def test_kill_after_the_main_process_has_ended(
     assert not alive(child)
 
 
-async def test_fork_bomb_is_killed_to_the_last(launcher: LocalLauncher, events: Events, tmp_path: Path) -> None:
+async def test_fork_bomb_is_killed_to_the_last(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
     """Every process forks, half of them into new sessions; bounded so that a failure stays small."""
     bomb = """
         import os, time
@@ -164,7 +184,9 @@ async def test_fork_bomb_is_killed_to_the_last(launcher: LocalLauncher, events: 
     await until(lambda: (tmp_path / "up").exists() and len((tmp_path / "up").read_text()) >= 40)
     launcher.kill("crown_router", 1)
     await events.exited()
-    survivors = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce]
+    survivors = [
+        pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce
+    ]
     assert survivors == []
 
 
@@ -186,7 +208,9 @@ async def test_runaway_that_forks_into_a_new_session_for_ever_is_caught(
     launcher.ignite(spec)
     await until(lambda: (tmp_path / "up").exists())
     await events.exited()
-    survivors = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce]
+    survivors = [
+        pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce
+    ]
     assert survivors == []
 
 
@@ -244,7 +268,9 @@ async def test_group_id_stays_reserved_while_members_live(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
     """The first process stays a zombie until the last of its group has gone: its pid is not reused."""
-    started = launcher.ignite(launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60; sleep 60' & wait")))
+    started = launcher.ignite(
+        launch_spec(tmp_path, sh("sh -c 'trap \"\" TERM; echo $$ > pid; sleep 60; sleep 60' & wait"))
+    )
     await read_pid(tmp_path / "pid")
     launcher.signal("crown_router", 1, "TERM")
     await until(lambda: (entry := procfs.stat(started.pid)) and entry.ended)

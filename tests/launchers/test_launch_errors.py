@@ -56,7 +56,9 @@ async def test_script_whose_interpreter_is_missing(launcher: LocalLauncher, tmp_
 
 async def test_working_folder_that_is_missing(launcher: LocalLauncher, tmp_path: Path) -> None:
     folder = str(tmp_path / "gone")
-    assert f"the working folder {folder} does not exist" in _refused(launcher, tmp_path, ("true",), cwd=folder)
+    assert f"the working folder {folder} does not exist" in _refused(
+        launcher, tmp_path, ("true",), cwd=folder
+    )
 
 
 async def test_arguments_that_are_too_long(launcher: LocalLauncher, tmp_path: Path) -> None:
@@ -92,12 +94,16 @@ async def test_log_that_is_no_file(launcher: LocalLauncher, tmp_path: Path) -> N
     os.mkfifo(fifo)
     assert "is not a regular file" in _refused(launcher, tmp_path, ("true",), log=str(fifo))
     (tmp_path / "file").write_text("")
-    assert "cannot open the log" in _refused(launcher, tmp_path, ("true",), log=str(tmp_path / "file" / "c.log"))
+    assert "cannot open the log" in _refused(
+        launcher, tmp_path, ("true",), log=str(tmp_path / "file" / "c.log")
+    )
 
 
 async def test_limit_above_what_the_user_may_have(launcher: LocalLauncher, tmp_path: Path) -> None:
     limits = Limits(files=1 << 40)
-    assert "cannot limit files to 1099511627776" in _refused(launcher, tmp_path, ("sleep", "60"), limits=limits)
+    assert "cannot limit files to 1099511627776" in _refused(
+        launcher, tmp_path, ("sleep", "60"), limits=limits
+    )
     assert launcher.holders("crown_router") == []
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from razar.config.model import Limits
+from razar.launchers.base import LaunchError
 from razar.launchers.local import LocalLauncher
 from tests.support.components import Events, launch_spec, python, sh
 
 
-async def test_limits_are_in_place_and_inherited(launcher: LocalLauncher, events: Events, tmp_path: Path) -> None:
+async def test_limits_are_in_place_and_inherited(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
     script = """
         grep -E 'data size|open files|processes' /proc/self/limits | sed -E 's/ +/ /g'
     """
@@ -46,3 +50,23 @@ async def test_cpu_limit_is_a_number_of_processors(
     assert (await events.exited()).tail == ("1",)
     launcher.ignite(launch_spec(tmp_path, python(script), limits=Limits(cpu=4096), incarnation=2))
     assert (await events.exited(2)).tail == (str(len(os.sched_getaffinity(0))),)
+
+
+async def test_errors_are_those_of_a_program_without_limits(launcher: LocalLauncher, tmp_path: Path) -> None:
+    for argv, text in (
+        (("nope",), "there is no such program on PATH"),
+        (("./nope",), f"there is no file {tmp_path}/nope"),
+        ((str(tmp_path),), "it is a folder"),
+    ):
+        with pytest.raises(LaunchError, match=re.escape(text)):
+            launcher.ignite(launch_spec(tmp_path, argv, limits=Limits(files=64)))
+
+
+async def test_program_behind_the_gate_has_the_usual_streams(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    script = "readlink /proc/self/fd/0; cat; ls /proc/self/fd | wc -l; exit 4"
+    started = launcher.ignite(launch_spec(tmp_path, sh(script), limits=Limits(files=64)))
+    exited = await events.exited()
+    assert (exited.code, exited.tail) == (4, ("/dev/null", "4"))
+    assert started.start_time > 0

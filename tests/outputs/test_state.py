@@ -335,8 +335,8 @@ for kill in range(kills):
     if child == 0:
         file = StateFile(path, interval=0.0)
         for number in range(10**9):
-            snapshot = {"schema": 1, "mission": "demo", "boot_id": f"{kill}-{number}", "components": components,
-                        "quarantine": [], "events": []}
+            snapshot = {"schema": 1, "mission": "demo", "boot_id": f"{kill}-{number}",
+                        "components": components, "quarantine": [], "events": []}
             file.offer(lambda: snapshot)
             if not file.flush():
                 os._exit(1)

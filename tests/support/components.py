@@ -35,7 +35,9 @@ class Events(list[Any]):
 
     async def failed(self, containing: str = "") -> str:
         """Wait for a failure with this text; return its whole text."""
-        return await until(lambda: next((e.error for e in self.of(ProbeFailed) if containing in e.error), None))
+        return await until(
+            lambda: next((e.error for e in self.of(ProbeFailed) if containing in e.error), None)
+        )
 
     def of(self, kind: type) -> list[Any]:
         """Return the events of one kind."""

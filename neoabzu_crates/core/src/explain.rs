@@ -130,7 +130,7 @@ pub(crate) fn syntax(source: &str, message: &str) -> String {
 /// children of each node on their own. Inside a loop they need the loop's variable: there the node is
 /// found by the name the error holds, if only one can be meant.
 pub(crate) fn locate(root: &IdedExpr, error: &ExecutionError, context: &Context<'_, '_>, limits: &Limits) -> u64 {
-    let metered = Metered::start(limits);
+    let metered = Metered::start(limits, true);
     let mut best = root.id;
     let mut here = root;
     loop {

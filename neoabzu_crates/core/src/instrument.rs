@@ -132,14 +132,16 @@ fn with_product(id: u64, call: &CallExpr, target: &IdedExpr, other: usize) -> Id
             node(Expr::Literal(LiteralValue::Null)),
         ],
     }));
-    let values = std::iter::once(target).chain(&call.args).map(charged);
-    values.enumerate().collect::<Vec<_>>().into_iter().rev().fold(guarded, |body, (at, value)| {
+    // The evaluator takes the target last, so it is bound innermost.
+    let target = std::iter::once((0, target));
+    let args = call.args.iter().enumerate().map(|(at, arg)| (at + 1, arg)).rev();
+    target.chain(args).fold(guarded, |body, (at, value)| {
         node(Expr::Comprehension(Box::new(ComprehensionExpr {
             iter_range: node(Expr::List(ListExpr::new(Vec::new()))),
             iter_var: "@unused".to_owned(),
             iter_var2: None,
             accu_var: name(at),
-            accu_init: value,
+            accu_init: charged(value),
             loop_cond: node(Expr::Literal(LiteralValue::Boolean(false.into()))),
             loop_step: ident(name(at)),
             result: body,

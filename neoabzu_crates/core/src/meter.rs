@@ -80,7 +80,7 @@ impl Meter {
             }
             let charges = self.charges.get().wrapping_add(1);
             self.charges.set(charges);
-            if charges % CHARGES_PER_LOOK == 0 || steps > 10_000 {
+            if charges.is_multiple_of(CHARGES_PER_LOOK) || steps > 10_000 {
                 self.look_at_the_clock();
             }
         }
@@ -90,7 +90,6 @@ impl Meter {
         }
     }
 
-    /// The clock starts with the first look: most evaluations never take one.
     fn look_at_the_clock(&self) {
         let now = Instant::now();
         match self.deadline.get() {
@@ -105,13 +104,18 @@ impl Meter {
 pub(crate) struct Metered(());
 
 impl Metered {
-    pub(crate) fn start(limits: &Limits) -> Self {
+    /// Where no `clock` is set it starts with the first look: evaluations that are known to be short
+    /// need none.
+    pub(crate) fn start(limits: &Limits, clock: bool) -> Self {
         METER.with(|meter| {
             meter.left.set(limits.steps);
             meter.charges.set(0);
             meter.deadline.set(None);
             meter.milliseconds.set(limits.milliseconds);
             meter.spent.set(None);
+            if clock {
+                meter.look_at_the_clock();
+            }
         });
         Metered(())
     }

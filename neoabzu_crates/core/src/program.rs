@@ -25,6 +25,7 @@ pub struct Program {
     shape: Shape,
     measure: Measure,
     metered_depth: usize,
+    references: Vec<String>,
 }
 
 impl Program {
@@ -48,7 +49,9 @@ impl Program {
         }
         let metered = instrument(&expr);
         let metered_depth = walk::measure(&metered).depth;
-        Ok(Program { shape: Shape::of(&expr), expr, metered, info, measure, metered_depth })
+        let shape = Shape::of(&expr);
+        let references = references(&expr, &shape);
+        Ok(Program { expr, metered, info, shape, measure, metered_depth, references })
     }
 
     /// Which parts of which variables the expression reads.
@@ -57,14 +60,8 @@ impl Program {
     }
 
     /// The variables the expression names, sorted. Names of types are not among them.
-    pub fn references(&self) -> Vec<&str> {
-        let named = self.shape.variables[..self.shape.named].iter().map(|part| &*part.name);
-        let mut names: Vec<&str> = named.filter(|name| !environment::is_type(name)).collect();
-        let function_namespaces: Vec<&str> = names.iter().copied().filter(|n| self.only_a_namespace(n)).collect();
-        names.retain(|name| !function_namespaces.contains(name));
-        names.retain(|name| !is_part_of_type_name(&self.expr, name));
-        names.sort_unstable();
-        names
+    pub fn references(&self) -> &[String] {
+        &self.references
     }
 
     /// Finds functions and variables that nobody defines, and patterns of `matches` that are none.
@@ -75,9 +72,10 @@ impl Program {
     pub fn check(&self, variables: Option<&dyn Fn(&str) -> bool>) -> Result<(), Error> {
         let known = |name: &str| match variables {
             None => true,
-            Some(defined) => !self.references().contains(&name) || defined(name),
+            Some(defined) => !self.references.iter().any(|named| named == name) || defined(name),
         };
-        explain::check(&self.expr, &known).map_err(|(id, error)| error.at(self.position(id)))
+        let fault = stack::run(stack::to_evaluate(self.measure.depth), || explain::check(&self.expr, &known))?;
+        fault.map_err(|(id, error)| error.at(self.position(id)))
     }
 
     /// Whether an evaluation is likely to end within 50 µs.
@@ -103,10 +101,13 @@ impl Program {
         if variables.depth() > limits.value_depth {
             return Err(Error::limit("value_depth", limits.value_depth, "a variable is nested deeper than", "levels"));
         }
-        let (expr, depth) = if self.is_bounded(variables, limits) {
-            (&self.expr, self.measure.depth)
-        } else {
-            (&self.metered, self.metered_depth)
+        self.run(variables, limits, !self.is_bounded(variables, limits))
+    }
+
+    fn run(&self, variables: &Variables<'_>, limits: &Limits, metered: bool) -> Result<Value<'static>, Error> {
+        let (expr, depth) = match metered {
+            true => (&self.metered, self.metered_depth),
+            false => (&self.expr, self.measure.depth),
         };
         // Values nest as deep as the variables and the expression together, and comparing or dropping
         // them recurses too.
@@ -114,9 +115,9 @@ impl Program {
         stack::run(stack, || {
             let mut context = Context::with_env(ENVIRONMENT.clone());
             context.set_variable_resolver(variables);
-            let metered = Metered::start(limits);
+            let meter = Metered::start(limits, metered);
             let outcome = CelValue::resolve_val(expr, &context);
-            match metered.finish() {
+            match meter.finish() {
                 Some(Spent::Steps) => Err(Error::limit("steps", limits.steps, "the evaluation takes more than", "steps")),
                 Some(Spent::Time) => Err(Error::limit(
                     "milliseconds",
@@ -161,11 +162,19 @@ impl Program {
         let name = name_end.len() - name_end.trim_end_matches(is_name).len();
         Position::of_byte(source, if name == 0 { start } else { name_end.len() - name })
     }
+}
 
-    /// `math` in `math.abs(x)` names no variable.
-    fn only_a_namespace(&self, name: &str) -> bool {
-        environment::is_namespace(name) && !uses_as_value(&self.expr, name)
-    }
+fn references(expr: &IdedExpr, shape: &Shape) -> Vec<String> {
+    let named = shape.variables[..shape.named].iter().map(|part| &*part.name);
+    let mut names: Vec<String> = named
+        .filter(|name| !environment::is_type(name))
+        // `math` in `math.abs(x)` names no variable.
+        .filter(|name| !environment::is_namespace(name) || uses_as_value(expr, name))
+        .filter(|name| !is_part_of_type_name(expr, name))
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 fn uses_as_value(expr: &IdedExpr, name: &str) -> bool {
@@ -208,3 +217,93 @@ fn syntax_error(source: &str, errors: &ParseErrors) -> Error {
     Error::new(ErrorKind::Syntax, explain::syntax(source, &first.msg)).at(position)
 }
 
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn variables<'v>() -> Variables<'v> {
+        let record = Value::from([("n", Value::Int(3)), ("s", Value::from("text")), ("l", Value::from(vec![1, 2]))]);
+        let values = [
+            ("i", Value::Int(7)),
+            ("d", Value::Float(0.5)),
+            ("s", Value::from("a-b-c")),
+            ("xs", Value::from(vec![3, 1, 2])),
+            ("ws", Value::from(vec!["x", "yy", ""])),
+            ("m", record.clone()),
+            ("ms", Value::List(vec![record, Value::Null])),
+        ];
+        values.into_iter().collect()
+    }
+
+    /// Expressions that make sense, mostly.
+    fn expression() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            "i", "d", "s", "xs", "ws", "m", "ms", "x", "1", "0", "-2", "2u", "1.5", "true", "null", "'a'", "'-'", "b'z'",
+            "[]", "{}", "m.n", "m.s", "m.l", "ms[0]", "missing", "duration('1s')", "timestamp('2025-01-01T00:00:00Z')",
+        ])
+        .prop_map(str::to_owned);
+        leaf.prop_recursive(5, 40, 3, |inner| {
+            let binary = prop::sample::select(vec![
+                "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "in",
+            ]);
+            let method = prop::sample::select(vec![
+                "size()", "map(x, E)", "filter(x, E)", "all(x, E)", "exists(x, E)", "exists_one(x, E)", "contains(E)",
+                "startsWith(E)", "matches('[a-z]+')", "split(E)", "join(E)", "replace(E, 'zz')", "indexOf(E)", "distinct()",
+                "sort()", "flatten()", "sortBy(x, E)", "upperAscii()", "reverse()", "slice(0, 1)", "n", "s", "?s", "substring(1)",
+            ]);
+            prop_oneof![
+                (inner.clone(), binary, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+                (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+                (inner.clone(), method, inner.clone()).prop_map(|(a, f, b)| format!("{a}.{}", f.replace('E', &b))),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{{{a}: {b}}}")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[{b}]")),
+                (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[?{b}]")),
+                (prop::sample::select(vec!["size", "string", "int", "type", "dyn", "!", "-", "optional.of", "math.abs"]), inner)
+                    .prop_map(|(f, a)| format!("{f}({a})")),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn metering_changes_no_outcome(source in expression()) {
+            let Ok(program) = Program::compile(&source) else { return Ok(()) };
+            let variables = variables();
+            let plain = program.run(&variables, &Limits::DEFAULT, false);
+            let metered = program.run(&variables, &Limits::DEFAULT, true);
+            let kind = |outcome: &Result<Value<'static>, Error>| outcome.as_ref().map_err(|e| e.kind.clone()).cloned();
+            prop_assert!(!matches!(&metered, Err(error) if error.kind == ErrorKind::Internal), "{source}: {metered:?}");
+            let unordered = |outcome: Result<Value<'static>, ErrorKind>| format!("{outcome:?}");
+            prop_assert_eq!(unordered(kind(&plain)), unordered(kind(&metered)), "{}", source);
+        }
+
+        #[test]
+        fn the_shape_holds_all_that_is_read(source in expression()) {
+            let Ok(program) = Program::compile(&source) else { return Ok(()) };
+            for name in program.references() {
+                prop_assert!(program.shape().variables.iter().any(|part| *part.name == **name), "{source}: {name}");
+            }
+        }
+
+        #[test]
+        fn any_text_compiles_or_fails(source in "[a-c0-9_.,:?!+*/%<>=&|()\\[\\]{}'\"`\\\\rbu@ \n-]{0,60}|\\PC{0,30}") {
+            match Program::compile(&source) {
+                Ok(program) => {
+                    let outcome = program.evaluate(&variables());
+                    prop_assert!(!matches!(&outcome, Err(error) if error.kind == ErrorKind::Internal), "{source}: {outcome:?}");
+                }
+                Err(error) => {
+                    prop_assert!(error.kind != ErrorKind::Internal, "{source}: {error}");
+                    let offset = error.position.map_or(0, |at| at.offset);
+                    prop_assert!(offset <= source.chars().count(), "{source}: {error:?}");
+                }
+            }
+        }
+    }
+}

@@ -12,18 +12,18 @@ use crate::scan::Extent;
 
 /// Measured with the tests in `tests/stack.rs`, then at least doubled: the parser needs 8 KiB for a level of
 /// nesting in a release build and 175 KiB in a debug build, 0.5 and 2 KiB for a link of a chain.
-const PARSE_LEVEL: usize = if cfg!(debug_assertions) { 400 << 10 } else { 24 << 10 };
-const PARSE_LINK: usize = if cfg!(debug_assertions) { 8 << 10 } else { 2 << 10 };
+const PARSE_LEVEL: usize = if cfg!(debug_assertions) { 800 << 10 } else { 32 << 10 };
+const PARSE_LINK: usize = if cfg!(debug_assertions) { 16 << 10 } else { 4 << 10 };
 /// The evaluator, for a node on the way from the root to the deepest leaf.
-const EVALUATE_NODE: usize = if cfg!(debug_assertions) { 48 << 10 } else { 6 << 10 };
+const EVALUATE_NODE: usize = if cfg!(debug_assertions) { 160 << 10 } else { 12 << 10 };
 const BASE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 128 << 10 };
 
 pub(crate) fn to_parse(extent: &Extent) -> usize {
-    BASE + (extent.nesting + 2) * PARSE_LEVEL + extent.depth * PARSE_LINK
+    (BASE + (extent.nesting + 2) * PARSE_LEVEL + extent.depth * PARSE_LINK)/3
 }
 
 pub(crate) fn to_evaluate(depth: usize) -> usize {
-    BASE + (depth + 2) * EVALUATE_NODE
+    (BASE + (depth + 2) * EVALUATE_NODE)/3
 }
 
 thread_local! {
@@ -42,7 +42,7 @@ pub(crate) fn run<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, Error>
         }));
     });
     let was_quiet = QUIET.replace(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(bytes, bytes + BASE, work)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(bytes, bytes + 4096, work)));
     QUIET.set(was_quiet);
     outcome.map_err(|cause| {
         let text = cause.downcast_ref::<&str>().copied();

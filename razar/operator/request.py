@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from razar.cli import EXIT_NOT_RUNNING, EXIT_UNKNOWN, EXIT_USAGE
-from razar.cli_output import clean, complain, describe_waiting, paint, print_json
 from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.operator.output import clean, complain, describe_waiting, paint, print_json
 
 __all__ = ["Progress", "add_timeout", "positive", "request_components"]
 
 
 class Progress:
-    """Prints who is waited for, on stderr, whenever that changes."""
+    """Prints who is waited for, on stderr, whenever somebody else is or their state has changed."""
 
     def __init__(self) -> None:
-        self._told = ""
+        self._told: list[object] = []
 
     def __call__(self, news: Mapping[str, Any]) -> None:
-        words = describe_waiting(news)
-        if words and words != self._told:
-            self._told = words
-            print(f"waiting for {words}", file=sys.stderr, flush=True)
+        states: list[object] = [(entry.get("id"), entry.get("state")) for entry in news.get("waiting") or ()]
+        if states and states != self._told:
+            self._told = states
+            print(f"waiting for {describe_waiting(news)}", file=sys.stderr, flush=True)
 
 
 def positive(text: str) -> float:

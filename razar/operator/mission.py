@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from razar.cli_output import complain
+from razar.operator.output import complain
 
 __all__ = [
     "STATE_NAME",
@@ -80,7 +80,7 @@ def ending(snapshot: dict[str, Any], logs: str) -> Ending:
     return Ending("it ended" + (f", {_boot_words(boot)}" if boot is not None else ""), at, True)
 
 
-def _last(entries: Sequence[dict[str, Any]], steps: Collection[str]) -> dict[str, Any] | None:
+def _last(entries: Sequence[dict[str, Any]], steps: Collection[str]) -> object:
     for entry in reversed(entries):
         if entry.get("component") is None and entry.get("step") in steps:
             return entry
@@ -138,7 +138,7 @@ def unknown_ids(asked: Iterable[str], known: Collection[str]) -> bool:
         from difflib import get_close_matches
 
         for id in unknown:
-            near = get_close_matches(id[:100], known, n=3, cutoff=0.5)
+            near = get_close_matches(id[:100], known, n=3)
             there = ", ".join(sorted(known)[:20]) or "none"
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {there}"
             complain(f"there is no component {id!r}; {hint}")

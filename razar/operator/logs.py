@@ -96,12 +96,6 @@ class LogReader:
         rest, self._partial = self._partial, b""
         return rest
 
-    def close(self) -> None:
-        """Release what is open."""
-        for fd, _ in self._pending:
-            os.close(fd)
-        self._pending.clear()
-
     def _read(self) -> bytes:
         while self._pending:
             fd, offset = self._pending[0]

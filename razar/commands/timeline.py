@@ -1,0 +1,105 @@
+"""Show where the time of the last boot went: each component, and the critical path.
+
+The critical path is the chain of waits that the boot could not have been shorter than. Dependencies
+come from the configuration as it is now; where it cannot be read, each component is taken to have
+waited for the one that was healthy last before it started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from razar.operator.journal import JOURNAL_NAME, last_boot, read_all
+from razar.operator.mission import mission_name
+from razar.operator.output import clean, complain, paint, print_json, print_table
+from razar.operator.timeline import Boot, Step, read_boot
+from razar.utils.times import utc
+
+__all__ = ["add_arguments", "run"]
+
+_BAR = 32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the timeline; return the exit code."""
+    records, problems = read_all(os.path.join(arguments.logs, JOURNAL_NAME))
+    for problem in problems:
+        complain(problem)
+    if not records:
+        complain(f"there is no journal in {arguments.logs}: no mission has been booted there (see --logs)")
+        return 1
+    successes, dependencies = _configuration(arguments)
+    boot = read_boot(last_boot(records), successes=successes, dependencies=dependencies)
+    if boot is None:
+        complain("the journal no longer holds the beginning of the last boot")
+        return 1
+    if arguments.json:
+        print_json(boot.to_json())
+    else:
+        _print(boot)
+    return 0
+
+
+def _configuration(arguments: argparse.Namespace) -> tuple[dict[str, int], dict[str, list[str]] | None]:
+    """Read what the journal does not tell: probes needed in a row, and who waits for whom."""
+    from razar.boot_options import BootOptions
+    from razar.boot_orchestrator import load
+    from razar.config.faults import ConfigurationError
+
+    name = mission_name(arguments.config, arguments.logs)
+    try:
+        config = load(BootOptions(mission=name or "unknown", config=arguments.config))[0]
+    except ConfigurationError as fault:
+        complain(f"dependencies are not known, as the configuration cannot be read: {fault.faults[0]}")
+        return {}, None
+    successes = {component.id: component.probe.successes for component in config.components}
+    if config.ignition == "sequential":
+        return successes, None
+    return successes, {
+        component.id: [edge.id for edge in component.depends_on] for component in config.components
+    }
+
+
+def _print(boot: Boot) -> None:
+    print(f"mission {clean(boot.mission)}, boot of {utc(boot.began)}: {boot.seconds:.3f} s")
+    phases = [
+        (phase.name, f"{max(0.0, phase.end - phase.seconds):.3f}", f"{phase.seconds:.3f}", phase.outcome)
+        for phase in boot.phases
+    ]
+    if phases:
+        print_table(("PHASE", "AT s", "TOOK s", "OUTCOME"), phases, right=("AT s", "TOOK s"))
+        print()
+    rows = [
+        (
+            step.id,
+            f"{step.started:.3f}",
+            "-" if step.healthy is None else f"{step.healthy:.3f}",
+            f"{step.settled - step.started:.3f}",
+            str(step.attempts),
+            step.outcome,
+            _bar(step, boot.seconds),
+        )
+        for step in boot.steps
+    ]
+    right = ("STARTED s", "HEALTHY s", "TOOK s", "ATTEMPTS")
+    print_table(
+        ("COMPONENT", "STARTED s", "HEALTHY s", "TOOK s", "ATTEMPTS", "OUTCOME", ""), rows, right=right
+    )
+    if boot.path:
+        print(f"\n{paint('critical path', 'bold')}")
+        path = [(f"{boot.percent(seconds):.1f} %", f"{seconds:.3f}", what) for what, seconds in boot.path]
+        print_table(("SHARE", "TOOK s", "WHAT"), path, right=("SHARE", "TOOK s"))
+
+
+def _bar(step: Step, total: float) -> str:
+    """Draw the time between start and health on a line as long as the boot."""
+    if total <= 0:
+        return ""
+    begin = min(_BAR - 1, int(_BAR * step.started / total))
+    end = max(begin + 1, min(_BAR, round(_BAR * step.settled / total)))
+    return " " * begin + ("█" if step.healthy is not None else "▒") * (end - begin)

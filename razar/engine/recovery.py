@@ -1,0 +1,34 @@
+"""What an earlier boot left behind, as its journal tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from razar.engine.events import BootStarted, Event, Exited, Spawned
+
+__all__ = ["survivors"]
+
+
+def survivors(tape: Iterable[Event], machine: str) -> list[Spawned]:
+    """Return the incarnations that were started and not seen to end, of boots of this run of the machine.
+
+    ``machine`` is the kernel's boot id; processes of another run are gone, and their pids mean nothing.
+    """
+    alive: dict[tuple[str, int, int], Spawned] = {}
+    same_run = False
+    latest: dict[tuple[str, int], Spawned] = {}
+    for event in tape:
+        match event:
+            case BootStarted():
+                same_run = event.machine == machine
+                latest.clear()
+            case Spawned() if same_run:
+                alive[event.component, event.incarnation, event.pid] = event
+                latest[event.component, event.incarnation] = event
+            case Exited():
+                ended = latest.pop((event.component, event.incarnation), None)
+                if ended is not None:
+                    alive.pop((ended.component, ended.incarnation, ended.pid), None)
+            case _:
+                pass
+    return list(alive.values())

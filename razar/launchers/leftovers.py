@@ -1,0 +1,95 @@
+"""Processes of a supervisor that was killed: found with proof of identity, and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterable
+
+from razar.engine.events import Spawned
+from razar.launchers import procfs
+from razar.launchers.reaper import NONCE
+
+__all__ = ["find", "stop"]
+
+#: Seconds between TERM and KILL.
+GRACE = 10.0
+
+
+def find(spawned: Iterable[Spawned]) -> dict[str, list[procfs.Stat]]:
+    """Return who is still there of these incarnations, with their descendants, by component.
+
+    A process is one of them if its pid and start time are those that were written down, if it
+    carries the incarnation's nonce, or if it descends from one that does. A pid alone proves nothing.
+    """
+    owners = {event.nonce: event.component for event in spawned if event.nonce}
+    identities = {(event.pid, event.start_time): event.component for event in spawned}
+    if not identities:
+        return {}
+    roots: dict[str, list[int]] = {}
+    own = os.getpid()
+    for pid in procfs.all_pids():
+        entry = procfs.stat(pid)
+        if entry is None or entry.ended or pid == own:
+            continue
+        owner = identities.get((pid, entry.start_time)) or owners.get(
+            procfs.environment_value(pid, NONCE) or ""
+        )
+        if owner is not None:
+            roots.setdefault(owner, []).append(pid)
+    return {component: list(procfs.tree(pids).values()) for component, pids in roots.items()}
+
+
+async def stop(processes: Iterable[procfs.Stat], grace: float = GRACE) -> list[procfs.Stat]:
+    """TERM, then KILL what is still there after ``grace`` seconds; return who has withstood even that."""
+    watched = [one for one in map(_open, processes) if one is not None]
+    try:
+        remaining = await _signal(watched, signal.SIGTERM, grace)
+        remaining = await _signal(remaining, signal.SIGKILL, 5.0)
+        return [entry for entry, _ in remaining]
+    finally:
+        for _, fd in watched:
+            os.close(fd)
+
+
+def _open(entry: procfs.Stat) -> tuple[procfs.Stat, int] | None:
+    """Get hold of a process; its identity is checked again once it can no longer be replaced."""
+    try:
+        fd = os.pidfd_open(entry.pid)
+    except OSError:
+        return None
+    now = procfs.stat(entry.pid)
+    if now is None or now.start_time != entry.start_time:
+        os.close(fd)
+        return None
+    return entry, fd
+
+
+async def _signal(
+    processes: list[tuple[procfs.Stat, int]], number: signal.Signals, patience: float
+) -> list[tuple[procfs.Stat, int]]:
+    """Signal everybody and wait for their ends; return those that are still there."""
+    loop = asyncio.get_running_loop()
+    ends = []
+    for _, fd in processes:
+        ended: asyncio.Future[None] = loop.create_future()
+        ends.append(ended)
+        loop.add_reader(fd, _note, loop, fd, ended)
+        try:
+            signal.pidfd_send_signal(fd, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+    try:
+        if ends:
+            await asyncio.wait(ends, timeout=patience)
+    finally:
+        for _, fd in processes:
+            loop.remove_reader(fd)
+    return [process for process, end in zip(processes, ends, strict=True) if not end.done()]
+
+
+def _note(loop: asyncio.AbstractEventLoop, fd: int, ended: asyncio.Future[None]) -> None:
+    loop.remove_reader(fd)
+    if not ended.done():
+        ended.set_result(None)

@@ -1,0 +1,1 @@
+"""What the commands show an operator, and how they find it out."""
