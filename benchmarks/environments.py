@@ -101,7 +101,7 @@ def main() -> None:
     dependencies = tuple(options.dependencies)
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, list[float]] = {}
-        for run in range(options.runs):
+        for run in range(max(1, options.runs)):
             root = Path(folder, f"mission-{run}")
             measure(
                 dependencies, root, lambda case, action: found.setdefault(case, []).append(seconds(action))

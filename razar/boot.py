@@ -12,7 +12,6 @@ from typing import Any
 from razar.boot_options import BootOptions
 from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.engine import events
-from razar.engine.mission import verdict
 from razar.engine.plan import Plan
 from razar.mission_adapters import MissionAdapters
 from razar.outputs import Outputs
@@ -289,6 +288,7 @@ class Boot:
         await _first(runtime.settled, runtime.stopped)
         settled = runtime.settled.done()
         if settled:
+            await self._out.flush()
             on_settled(0 if runtime.settled.result().outcome == "complete" else 1)
             if self._options.exit_after_boot:
                 self._shut_down("--exit-after-boot")
@@ -301,7 +301,8 @@ class Boot:
             return 128 + self._interrupted
         if runtime.state.outcome == "complete":
             return 0
-        self._out.complain(runtime.state.reason or verdict(self._plan, runtime.state) or "stopped")
+        if settled and runtime.settled.result().outcome == "complete":
+            self._out.say("ERROR", f"Mission {self._config.mission} failed: {runtime.state.reason}")
         return 1
 
     def _on_signal(self, number: signal.Signals) -> None:

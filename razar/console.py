@@ -38,6 +38,12 @@ class Console(Protocol):
     def progress(self, layer: str, text: str) -> None:
         """Show how far the environment of a layer is."""
 
+    def flush(self) -> None:
+        """Wait, but not for ever, until everything is shown."""
+
+    def flush(self) -> None:
+        """Wait until what was told so far is shown, but not for ever."""
+
     def close(self) -> None:
         """Show what is left and end."""
 
@@ -132,6 +138,12 @@ class PlainConsole:
         if self._verbosity >= 0:
             self._printer.put(self._out, f"{layer}: {one_line(text)}")
 
+    def flush(self) -> None:
+        self._printer.flush()
+
+    def flush(self) -> None:
+        self._printer.flush()
+
     def close(self) -> None:
         self._printer.close()
 
@@ -175,6 +187,12 @@ class JsonConsole:
     def progress(self, layer: str, text: str) -> None:
         if self._verbosity >= 0:
             self._put({"fact": "Progress", "layer": layer, "text": one_line(text)})
+
+    def flush(self) -> None:
+        self._printer.flush()
+
+    def flush(self) -> None:
+        self._printer.flush()
 
     def close(self) -> None:
         self._printer.close()

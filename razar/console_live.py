@@ -151,6 +151,12 @@ class LiveConsole:
             self._board.progress[layer] = one_line(text, 200)
             self._dirty = True
 
+    def flush(self) -> None:
+        self._plain.flush()
+
+    def flush(self) -> None:
+        self._plain.flush()
+
     def close(self) -> None:
         self._end()
         self._plain.close()

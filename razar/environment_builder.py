@@ -42,6 +42,8 @@ def _check(spec: EnvironmentSpec, root: str, verify: bool) -> LayerEnvironment |
         return check_layer(spec, root, verify=verify)
     except OSError as error:
         return Stale(reason=f"{error.filename} cannot be read ({error.strerror})")
+    except ValueError as error:
+        return Stale(reason=str(error))  # A name no file can have.
 
 
 def _is_large(root: str, layer: str) -> bool:

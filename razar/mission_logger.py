@@ -252,7 +252,7 @@ def _is_record(line: bytes) -> bool:
 
 def _check_header(line: bytes) -> str | None:
     try:
-        header = _header_decoder().decode(line)
+        header = msgspec.json.decode(line, type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 'the first line is not {"journal":"razar",…}'
     if header.journal != "razar":

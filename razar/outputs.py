@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,10 +131,6 @@ class Outputs:
         self.say("ERROR", f"Mission {self._config.mission} failed: {reason}")
         self.trace.close("failed", reason)
 
-    def complain(self, reason: str) -> None:
-        """Name on stderr what made the mission fail."""
-        sys.stderr.write(f"razar: mission {self._config.mission} failed: {reason}\n")
-
     # -- what adapters measure ------------------------------------------------------------------
 
     def environment(self, event: EnvironmentPrepared) -> None:
@@ -196,6 +191,11 @@ class Outputs:
     def open_issues(self) -> list[dict[str, str]]:
         """What is in quarantine, as a brief tells it."""
         return [{"id": id, "detail": entry.error} for id, entry in self._quarantine.current().items()]
+
+    async def flush(self) -> None:
+        """Wait until what was told so far is on the screen and in the state file."""
+        await self._loop.run_in_executor(None, self._state_file.flush)
+        await self._loop.run_in_executor(None, self._console.flush)
 
     # -- the end --------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from razar.environments.requirements import check_spec, parse, secret_variables
 from razar.environments.resolve import locked_text
 from razar.environments.sources import Source, record
 from razar.environments.stamp import FORMAT, Stamp, added, asked, read_stamp, write_stamp
-from razar.environments.uv import Uv, find_uv, uv_environ
+from razar.environments.uv import Uv, find_uv, is_offline, uv_environ
 
 __all__ = ["Options", "build"]
 
@@ -127,7 +127,7 @@ async def _make(
                 parts=parts,
                 local=local,
                 prompt=spec.layer,
-                offline=options.offline,
+                offline=is_offline(options.offline, options.environ),
                 say=say,
             )
             write_stamp(folder, msgspec.structs.replace(stamp, folders=files[0], listings=files[1]))

@@ -83,8 +83,7 @@ _RULES = (
         "Install what its build asks for (often a compiler or header files), or allow a version that has one.",
     ),
     _rule(
-        r"Distribution not found at: (?P<path>[^\n]+)|does not appear to be a Python project|"
-        r"(?P<other>[^\n]+) does not (?:exist|contain)",
+        r"Distribution not found at|does not appear to be a Python project",
         "a local package is not there or is not a Python project",
         "Correct its path in razar_env.yaml; it is relative to that file.",
     ),

@@ -18,8 +18,6 @@ def mismatched(folder: str, folders: list[Folder]) -> dict[str, str]:
     It happens where uv's cache was damaged: other tools link installed files to the cache, so
     editing one of theirs in place changes what everybody installs afterwards.
     """
-    import csv
-
     found = {
         os.path.join(part.path, name): mark[1:]
         for part in folders
@@ -31,11 +29,25 @@ def mismatched(folder: str, folders: list[Folder]) -> dict[str, str]:
             continue
         site = os.path.dirname(part.path)
         package = os.path.basename(part.path).split("-")[0]
-        with open(os.path.join(folder, part.path, "RECORD"), encoding="utf-8", newline="") as file:
-            for row in csv.reader(file):
-                if len(row) < 2 or not row[1].startswith("sha256=") or "__pycache__" in row[0]:
-                    continue
-                path = os.path.normpath(os.path.join(site, row[0]))
-                if found.get(path) != row[1].removeprefix("sha256="):
-                    wrong.setdefault(package, os.path.join(folder, path))
+        with open(os.path.join(folder, part.path, "RECORD"), "rb") as file:
+            lines = file.read().decode(errors="replace").splitlines()
+        for path, digest in _rows(lines):
+            path = os.path.normpath(os.path.join(site, path))
+            if found.get(path) != digest:
+                wrong.setdefault(package, os.path.join(folder, path))
     return wrong
+
+
+def _rows(lines: list[str]) -> list[tuple[str, str]]:
+    """Return (path, SHA-256 in urlsafe base64) of each file that a RECORD vouches for."""
+    import csv
+
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error:
+        return []
+    return [
+        (row[0], row[1].removeprefix("sha256="))
+        for row in rows
+        if len(row) >= 2 and row[1].startswith("sha256=") and "__pycache__" not in row[0]
+    ]

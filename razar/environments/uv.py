@@ -12,7 +12,7 @@ from razar.environments.model import LayerError
 from razar.launchers.base import LaunchError
 from razar.launchers.processes import run
 
-__all__ = ["Uv", "UvError", "find_uv", "uv_environ"]
+__all__ = ["Uv", "UvError", "find_uv", "is_offline", "uv_environ"]
 
 # They would choose another interpreter or folder than ours, switch off the hashes, colour the
 # output, or let a build see the modules of whoever started RAZAR.
@@ -43,6 +43,11 @@ def find_uv() -> str:
             "uv, which builds the environments, is not installed beside RAZAR; install it with: "
             f"{sys.executable} -m pip install uv"
         ) from None
+
+
+def is_offline(asked: bool, environ: Mapping[str, str]) -> bool:
+    """Tell whether uv will stay away from the network."""
+    return asked or environ.get("UV_OFFLINE", "").lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def uv_environ(environ: Mapping[str, str]) -> dict[str, str]:

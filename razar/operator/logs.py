@@ -187,9 +187,7 @@ class LogReader:
 def _tail_start(files: list[int], lines: int) -> tuple[int, int]:
     """Find where the last lines begin: (index of the file, offset in it). The newest file is last."""
     sizes = [os.fstat(fd).st_size for fd in files]
-    index = len(files) - 1
-    while index > 0 and sizes[index] == 0:
-        index -= 1
+    index = max((index for index, size in enumerate(sizes) if size), default=-1)
     if index < 0 or lines == 0:
         return max(0, len(files) - 1), sizes[-1] if sizes else 0
     wanted = lines + (os.pread(files[index], 1, sizes[index] - 1) == b"\n")

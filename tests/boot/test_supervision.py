@@ -81,7 +81,7 @@ def test_a_descendant_in_a_session_of_its_own_is_stopped_too(mission: Make) -> N
 def test_after_kill_minus_nine_the_next_boot_leaves_no_second_copy(mission: Make) -> None:
     one = mission(service("a"), script("b", "setsid sleep 1000 & echo ready; exec sleep 1000")).start()
     one.wait_for_line("INFO Mission demo complete")
-    old = {one.component(id)["pid"] for id in ("a", "b")}
+    old = {one.wait_for_state(id, "running")["pid"] for id in ("a", "b")}
     until_sync(lambda: len(one.processes()) == 4)
     assert one.stop(signal.SIGKILL) == -signal.SIGKILL
     assert old <= set(one.processes())
@@ -98,7 +98,7 @@ def test_after_kill_minus_nine_the_next_boot_leaves_no_second_copy(mission: Make
 def test_detach_returns_when_the_boot_has_ended_and_leaves_a_supervisor(mission: Make) -> None:
     one = mission(service("a"))
     assert one.start("--detach").wait() == 0
-    assert one.component("a")["state"] == "running" or one.wait_for_state("a", "running")
+    assert one.component("a")["state"] == "running"
     supervisor = int(one.out.split("supervisor: pid ")[1].split()[0])
     os.kill(supervisor, signal.SIGTERM)
     until_sync(lambda: one.processes() == [])

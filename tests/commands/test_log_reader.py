@@ -60,6 +60,11 @@ def test_the_last_lines_of_an_empty_live_file_are_in_the_one_before(folder: Path
     assert texts(started(folder, 1)) == ["two"]
 
 
+def test_the_last_lines_of_nothing(folder: Path) -> None:
+    write(folder, "")
+    assert texts(started(folder, 3)) == []
+
+
 def test_a_line_beyond_the_limit_is_given_in_parts(folder: Path) -> None:
     write(folder, "a" * 3_000_000 + "\n" + "b" * 3_000_000 + "\n")
     parts = list(started(folder, 1).lines())

@@ -126,7 +126,9 @@ def test_follow_shows_what_comes_across_a_rotation_until_ctrl_c(written: Path) -
 
 
 def test_follow_finds_components_that_come_later(written: Path) -> None:
-    process = follow(written, "-n", "0")
+    process = follow(written, "-n", "1")
+    assert line_of(process.stdout).endswith(b"three\n")
+    assert line_of(process.stdout).endswith(b"four\n")
     late = written / "logs" / "components" / "late"
     late.mkdir()
     (late / "current.log").write_text("here I am\n")

@@ -39,8 +39,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         (3, 20, "/current_status"),
         (4, 18, "/open_issues/0"),
         (4, 21, "/open_issues/1"),
-        (4, 44, "/open_issues/2/id"),
-        (4, 63, "/open_issues/2/detail"),
+        (4, 45, "/open_issues/2/id"),
+        (4, 64, "/open_issues/2/detail"),
         (5, 15, "/objective"),
     ]
     assert faults[0].hint == 'did you mean "crown_router"?'

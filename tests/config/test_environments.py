@@ -73,7 +73,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     assert faults[10].hint == "the first is on line 8"
 
 
-@pytest.mark.parametrize(("python", "shown"), [("3.10", "3.10"), ("3", "3"), ("3.1e1", "3.1e1")])
+@pytest.mark.parametrize(("python", "shown"), [("3.10", "3.10"), ("3", "3"), ("3.11", "3.11")])
 def test_a_version_without_quotes_is_explained(tmp_path: Path, python: str, shown: str) -> None:
     fault = only_fault(lambda: load(tmp_path, one("a", python)))
     assert fault.found == f"the number {shown}" and "3.10 as 3.1" in (fault.hint or "")
@@ -158,7 +158,7 @@ def test_local_paths_become_absolute(tmp_path: Path, text: str, result: str) -> 
         (b"a: \xff", "the byte 0xff"),
         ("", "null"),
         ("environments: {}", "an empty object"),
-        ("enviroments: []", 'no key "environments"'),
+        ("enviroments: []", "the unknown key"),
     ],
 )
 def test_what_is_no_plain_data(tmp_path: Path, text: str | bytes, found: str) -> None:

@@ -23,8 +23,8 @@ from razar.config.wire import BootConfigFile
 from .strategies import ANY_JSON, MISSION, changed
 from .support import ENVIRON
 
-FEW = settings(derandomize=True, deadline=None, max_examples=100)
-MANY = settings(derandomize=True, deadline=None, max_examples=200)
+FEW = settings(derandomize=True, deadline=None, max_examples=60)
+MANY = settings(derandomize=True, deadline=None, max_examples=120)
 BRIEF = {
     "priority_map": {"a": 1},
     "current_status": {"b": "up"},

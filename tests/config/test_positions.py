@@ -39,7 +39,7 @@ def offset(text: str, position: Position) -> int:
     return len("".join(line + "\n" for line in text.split("\n")[: position.line - 1])) + position.column - 1
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(VALUES, STYLES)
 def test_every_value_and_key_is_found(value: object, style: dict[str, Any]) -> None:
     text = json.dumps(value, **style)

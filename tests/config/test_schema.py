@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from razar.config.reference import write_documentation
 from razar.config.schema import (
@@ -116,5 +116,10 @@ def test_environments_and_briefs() -> None:
     assert brief.is_valid(
         {"priority_map": {"a": 1}, "open_issues": ["x", {"id": "a", "more": 1}], "other": 5}
     )
-    for wrong in ({"priority_map": {"a": "1"}}, {"open_issues": [{"detail": "x"}]}, {"objective": 5}, []):
-        assert not brief.is_valid(wrong)
+    faulty: tuple[Any, ...] = (
+        {"priority_map": {"a": "1"}},
+        {"open_issues": [{"detail": "x"}]},
+        {"objective": 5},
+        [],
+    )
+    assert not any(brief.is_valid(value) for value in faulty)

@@ -79,13 +79,14 @@ def test_faults_of_components(tmp_path: Path, changes: dict[str, Any]) -> None:
     "url", [f"http://u:{SECRET}@h", f"ws://u:{SECRET}@h:0", SECRET], ids=["scheme", "port", "text"]
 )
 def test_the_url_of_crown(tmp_path: Path, url: str) -> None:
-    for call in (
-        lambda: load(tmp_path, crown={"url": "${URL}"}, environ={"URL": url}),
-        lambda: load(tmp_path, environ={"CROWN_WS_URL": url}),
-        lambda: load(tmp_path, crown={"url": url if "@" in url else "x"}),
-    ):
+    settings: list[dict[str, Any]] = [
+        {"crown": {"url": "${URL}"}, "environ": {"URL": url}},
+        {"environ": {"CROWN_WS_URL": url}},
+        {"crown": {"url": url if "@" in url else "x"}},
+    ]
+    for setting in settings:
         with pytest.raises(ConfigurationError) as caught:
-            call()
+            load(tmp_path, **setting)
         assert SECRET not in str(caught.value)
 
 

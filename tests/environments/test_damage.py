@@ -196,6 +196,9 @@ async def test_an_altered_cache_does_not_reach_the_environment(mission: Mission)
 
     message = await mission.fail(spec("alpha"), offline=True)
     assert "an altered copy of alpha" in message and "without --offline" in message
+    mission.environ["UV_OFFLINE"] = "1"
+    assert "an altered copy of alpha" in await mission.fail(spec("alpha"))
+    del mission.environ["UV_OFFLINE"]
 
     new = await mission.build(spec("alpha"))
     assert (package(new) / "__init__.py").read_text() == "VALUE = 1\n"

@@ -179,6 +179,14 @@ async def test_settings_that_would_mislead_uv_are_not_passed_on(mission: Mission
     assert uv_environ({"UV_INDEX": "x", "UV_PYTHON": "y"})["UV_INDEX"] == "x"
 
 
+async def test_a_missing_uv_is_named_with_how_to_get_it(
+    mission: Mission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    message = await mission.fail(spec())
+    assert "uv, which builds the environments, is not installed" in message and "-m pip install uv" in message
+
+
 async def test_a_log_that_cannot_be_written_is_a_warning(mission: Mission) -> None:
     (mission.root / "logs").write_text("a file where the folder should be")
     built = await mission.build(spec())
@@ -195,7 +203,7 @@ async def test_a_file_in_the_place_of_the_folder_is_told(mission: Mission) -> No
     assert "razar_env.lock" in await mission.fail(spec())
 
 
-@pytest.mark.parametrize("layer", ["../outside", "a/b", ".hidden", "x" * 64, ""])
+@pytest.mark.parametrize("layer", ["../outside", "a/b", ".hidden", "x" * 64, "", "nul\0"])
 async def test_a_layer_name_cannot_lead_elsewhere(mission: Mission, layer: str) -> None:
     assert "is not a layer name" in await mission.fail(spec(layer=layer))
     assert not (mission.root / ".razar").exists()

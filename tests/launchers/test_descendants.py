@@ -285,7 +285,7 @@ async def test_children_of_libraries_keep_their_status(launcher: LocalLauncher, 
     import subprocess
 
     launcher.ignite(launch_spec(tmp_path, ("sleep", "60")))
-    process = subprocess.Popen(["sh", "-c", "exit 5"])
+    process = subprocess.Popen(["sh", "-c", "exit 5"])  # noqa: ASYNC220 - as a library would
     await until(lambda: process.pid in zombies())
     reaper.adopted()
     assert process.wait() == 5

@@ -25,17 +25,17 @@ async def test_without_the_extra_it_says_how_to_get_it() -> None:
 async def server() -> AsyncIterator[Any]:
     grpc = pytest.importorskip("grpc")
 
-    class Health(grpc.GenericRpcHandler):  # type: ignore[misc, name-defined]
-        answers = {b"": b"\x08\x01", b"\x0a\x02db": b"\x08\x02", b"\x0a\x03new": b""}
+    answers = {b"": b"\x08\x01", b"\x0a\x02db": b"\x08\x02", b"\x0a\x03new": b""}
 
+    class Health(grpc.GenericRpcHandler):  # type: ignore[misc, name-defined]
         def service(self, details: Any) -> Any:
             if details.method != "/grpc.health.v1.Health/Check":
                 return None
 
             async def check(request: bytes, context: Any) -> bytes:
-                if request not in self.answers:
+                if request not in answers:
                     await context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
-                return self.answers[request]
+                return answers[request]
 
             return grpc.unary_unary_rpc_method_handler(check)
 

@@ -7,6 +7,7 @@ import base64
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,27 +173,22 @@ async def test_port_that_answers_is_not_our_own() -> None:
 
     That would be a false success, and would keep the component from its port.
     """
-    from razar.probes import net
 
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    real, sockets = socket.socket.connect_ex, []
-
-    def meet_itself(sock: socket.socket, address: object) -> int:
-        sock.bind(address)
-        sockets.append(sock)
-        return real(sock, address)
+    met = []
 
     class Narcissus(socket.socket):
-        connect_ex = meet_itself
+        def connect_ex(self, address: Any) -> int:
+            self.bind(address)
+            met.append(address)
+            return super().connect_ex(address)
 
-    net.socket.socket, original = Narcissus, net.socket.socket  # type: ignore[misc]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("razar.probes.net.socket.socket", Narcissus)
         assert await refusal(http(port)) == f"connection to 127.0.0.1:{port} refused"
-    finally:
-        net.socket.socket = original  # type: ignore[misc]
-    assert len(sockets) == 1
+    assert met == [("127.0.0.1", port)]
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", port))  # Free at once.
 

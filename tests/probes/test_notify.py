@@ -114,9 +114,8 @@ async def test_older_incarnation_is_not_believed(stage: Stage) -> None:
     await stage.events.exited()
     second = stage.start("import time; time.sleep(60)", 2)
     assert first != second
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        with pytest.raises(ConnectionRefusedError):
-            sock.sendto(b"READY=1", "\0" + first[1:])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock, pytest.raises(ConnectionRefusedError):
+        sock.sendto(b"READY=1", "\0" + first[1:])
 
 
 async def test_status_is_part_of_the_error(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

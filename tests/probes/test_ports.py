@@ -79,9 +79,9 @@ def test_our_own_listener_is_found_too() -> None:
 
 
 def test_connection_that_merely_uses_the_number_is_no_listener() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        with socket.create_connection(server.getsockname()) as client:
-            assert port_conflict(Probe(kind="tcp", target=f"127.0.0.1:{client.getsockname()[1]}")) is None
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, socket.create_connection(server.getsockname()) as client:
+        assert port_conflict(Probe(kind="tcp", target=f"127.0.0.1:{client.getsockname()[1]}")) is None
 
 
 @pytest.mark.parametrize(

@@ -103,9 +103,9 @@ async def test_pauses_grow_with_the_time_waited(
 async def test_probes_of_one_component_never_overlap(prober: Prober, events: Events, tmp_path: Path) -> None:
     script = "mkdir lock || echo overlap >> overlaps; sleep 0.02; rmdir lock; echo x >> runs; exit 1"
     probe = Probe(kind="cmd", argv=sh(script), timeout=5.0, interval=0.001)
+    runs = tmp_path / "runs"
     for phase in ("readiness", "liveness"):
         prober.start(probe_target(probe, tmp_path), phase)  # type: ignore[arg-type]
-        runs = tmp_path / "runs"
         await until(lambda: runs.exists() and len(runs.read_text().split()) >= 4)
         prober.stop("crown_router", 1)
         await until(lambda: not prober._ending)

@@ -19,11 +19,11 @@ const EVALUATE_NODE: usize = if cfg!(debug_assertions) { 160 << 10 } else { 12 <
 const BASE: usize = if cfg!(debug_assertions) { 1 << 20 } else { 128 << 10 };
 
 pub(crate) fn to_parse(extent: &Extent) -> usize {
-    (BASE + (extent.nesting + 2) * PARSE_LEVEL + extent.depth * PARSE_LINK)/3
+    BASE + (extent.nesting + 2) * PARSE_LEVEL + extent.depth * PARSE_LINK
 }
 
 pub(crate) fn to_evaluate(depth: usize) -> usize {
-    (BASE + (depth + 2) * EVALUATE_NODE)/3
+    BASE + (depth + 2) * EVALUATE_NODE
 }
 
 thread_local! {
@@ -42,7 +42,7 @@ pub(crate) fn run<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, Error>
         }));
     });
     let was_quiet = QUIET.replace(true);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(bytes, bytes + 4096, work)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(bytes, bytes + BASE, work)));
     QUIET.set(was_quiet);
     outcome.map_err(|cause| {
         let text = cause.downcast_ref::<&str>().copied();
