@@ -6,6 +6,9 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
+from select import select
 from threading import Condition, Thread
 from typing import Any, Protocol, TextIO
 
@@ -40,9 +43,6 @@ class Console(Protocol):
 
     def flush(self) -> None:
         """Wait, but not for ever, until everything is shown."""
-
-    def flush(self) -> None:
-        """Wait until what was told so far is shown, but not for ever."""
 
     def close(self) -> None:
         """Show what is left and end."""
@@ -89,32 +89,34 @@ class Printer:
                 batch = list(self._lines)
                 self._lines.clear()
                 self._idle = False
-            for stream, text in batch:
-                self._write(stream, text)
-            for stream in {id(stream): stream for stream, _ in batch}.values():
-                self._flush(stream)
+            for stream, lines in groupby(batch, key=itemgetter(0)):
+                if id(stream) not in self._broken:
+                    self._write(stream, "".join(f"{text}\n" for _, text in lines))
             with self._changed:
                 self._idle = True
                 self._changed.notify_all()
 
     def _write(self, stream: TextIO, text: str) -> None:
-        if id(stream) in self._broken:
-            return
         try:
             try:
-                stream.write(text + "\n")
-            except UnicodeEncodeError:
-                encoding = stream.encoding or "ascii"
-                stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+                fd = stream.fileno()
+            except (OSError, ValueError, AttributeError):
+                stream.write(text)
+                return
+            # Past the stream's buffer: a thread that hangs in it would abort the interpreter's exit.
+            _write_all(fd, text.encode(stream.encoding or "utf-8", "backslashreplace"))
         except (OSError, ValueError):
             # Nobody reads any more.
             self._broken.add(id(stream))
 
-    def _flush(self, stream: TextIO) -> None:
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
         try:
-            stream.flush()
-        except (OSError, ValueError):
-            self._broken.add(id(stream))
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            # Somebody has made the terminal non-blocking.
+            select([], [fd], [])
 
 
 class PlainConsole:
@@ -137,9 +139,6 @@ class PlainConsole:
     def progress(self, layer: str, text: str) -> None:
         if self._verbosity >= 0:
             self._printer.put(self._out, f"{layer}: {one_line(text)}")
-
-    def flush(self) -> None:
-        self._printer.flush()
 
     def flush(self) -> None:
         self._printer.flush()
@@ -187,9 +186,6 @@ class JsonConsole:
     def progress(self, layer: str, text: str) -> None:
         if self._verbosity >= 0:
             self._put({"fact": "Progress", "layer": layer, "text": one_line(text)})
-
-    def flush(self) -> None:
-        self._printer.flush()
 
     def flush(self) -> None:
         self._printer.flush()

@@ -1,19 +1,34 @@
-"""The live table of a boot on a terminal, drawn by ``rich`` in a thread of its own."""
+"""The live table of a boot on a terminal, drawn by ``rich`` in a thread of its own.
+
+ERROR Health check failed for basic_service
+ERROR basic_service: exited with code 1 before it was healthy
+    | OSError: [Errno 98] Address already in use
+WARN basic_service: restart in 0.52 s
+web              environment        resolved 14 packages
+basic_service    backoff     0.3 s  exited with code 1 before it was healthy
+complex_service  igniting    1.2 s
+crown_router     running     0.1 s
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
-from razar.console import PATIENCE, PlainConsole
+from razar.console import BACKLOG, PATIENCE, PlainConsole
 from razar.engine.facts import Fact, MissionSettled, MissionStopped, Transition
 from razar.engine.state import MissionState
 from razar.utils.redaction import one_line
 from razar.wording import Level, Line, lines_of
 
 if TYPE_CHECKING:
+    from rich.console import Console as Screen
     from rich.console import RenderableType
 
 __all__ = ["Board", "LiveConsole"]
@@ -101,103 +116,125 @@ class Board:
 class LiveConsole:
     """A table while the mission boots, plain lines from then on.
 
-    Warnings and errors scroll by above the table. ``rich`` is imported by the thread, so that the
-    first ignition does not wait for it.
+    Warnings and errors scroll by above the table. ``rich`` is imported by the thread that draws,
+    so that the first ignition does not wait for it; nothing here waits for the terminal but
+    ``close``.
     """
 
     def __init__(self, mission: str, components: tuple[str, ...], out: TextIO, err: TextIO) -> None:
         self._mission = mission
         self._out = out
-        self._err = err if not err.isatty() else out
+        self._err = out if err.isatty() else err
         self._plain = PlainConsole(mission, out, err)
         self._board = Board(mission, components)
-        self._above: deque[Line] = deque(maxlen=1000)
+        self._above: deque[Line] = deque(maxlen=BACKLOG)
+        #: What is to be said when the last picture has been drawn.
+        self._later: deque[Callable[[], None]] = deque(maxlen=BACKLOG)
+        self._mode: Literal["live", "ending", "plain"] = "live"
         self._changed = Condition()
-        self._dirty = True
-        self._over = False
-        self._thread: Thread | None = Thread(target=self._work, name="razar-live", daemon=True)
+        self._thread = Thread(target=self._work, name="razar-live", daemon=True)
         self._thread.start()
 
     def fact(self, fact: Fact, state: MissionState | None = None) -> None:
-        if self._thread is None:
-            self._plain.fact(fact, state)
-            return
-        lines = lines_of(fact, self._mission, state)
         with self._changed:
+            if self._mode != "live":
+                self._say(lambda: self._plain.fact(fact, state))
+                return
             if isinstance(fact, Transition):
                 self._board.fact(fact)
+            lines = lines_of(fact, self._mission, state)
             self._above.extend(line for line in lines if line.level != "INFO")
-            self._dirty = True
-        if isinstance(fact, MissionSettled | MissionStopped):
-            self._end()
-            if isinstance(fact, MissionSettled) and fact.outcome == "complete":
-                self._plain.line("INFO", f"Mission {self._mission} complete in {fact.seconds:.2f} s")
-            elif isinstance(fact, MissionStopped):
-                self._plain.fact(fact, state)
+            if isinstance(fact, MissionSettled | MissionStopped):
+                self._end()
+                if isinstance(fact, MissionStopped):
+                    self._say(lambda: self._plain.fact(fact, state))
+                elif fact.outcome == "complete":
+                    text = f"Mission {self._mission} complete in {fact.seconds:.2f} s"
+                    self._say(lambda: self._plain.line("INFO", text))
 
     def line(self, level: Level, text: str) -> None:
-        if self._thread is None:
-            self._plain.line(level, text)
-            return
         with self._changed:
-            self._above.append(Line(level, one_line(text)))
-            self._dirty = True
+            if self._mode == "live":
+                self._above.append(Line(level, one_line(text)))
+            else:
+                self._say(lambda: self._plain.line(level, text))
 
     def progress(self, layer: str, text: str) -> None:
-        if self._thread is None:
-            self._plain.progress(layer, text)
-            return
         with self._changed:
-            self._board.progress[layer] = one_line(text, 200)
-            self._dirty = True
+            if self._mode == "live":
+                self._board.progress[layer] = one_line(text, 200)
+            else:
+                self._say(lambda: self._plain.progress(layer, text))
 
     def flush(self) -> None:
-        self._plain.flush()
-
-    def flush(self) -> None:
+        with self._changed:
+            ending = self._mode == "ending"
+        if ending:
+            self._thread.join(PATIENCE)
         self._plain.flush()
 
     def close(self) -> None:
-        self._end()
+        with self._changed:
+            self._end()
+        self._thread.join(PATIENCE)
         self._plain.close()
 
+    def _say(self, action: Callable[[], None]) -> None:
+        if self._mode == "plain":
+            action()
+        else:
+            self._later.append(action)
+
     def _end(self) -> None:
-        """Draw the last picture and leave the screen to plain lines."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        with self._changed:
-            self._over = True
+        """Have the last picture drawn and leave the screen to plain lines."""
+        if self._mode == "live":
+            self._mode = "ending"
             self._changed.notify_all()
-        thread.join(PATIENCE)
 
     def _work(self) -> None:
+        try:
+            # A stream of our own: a thread that hangs in sys.stdout would abort the interpreter's exit.
+            with open(os.dup(self._out.fileno()), "w", encoding=self._out.encoding, errors="replace") as out:
+                self._draw(out)
+        except (OSError, ValueError):
+            # The terminal is gone; the mission is not.
+            pass
+        finally:
+            with self._changed:
+                self._mode = "plain"
+                for action in self._later:
+                    action()
+                self._later.clear()
+
+    def _draw(self, out: TextIO) -> None:
         from rich.console import Console as Screen
         from rich.live import Live
         from rich.text import Text
 
-        screen = Screen(file=self._out, highlight=False, markup=False, emoji=False)
+        screen = Screen(file=out, highlight=False, markup=False, emoji=False)
         others = screen if self._err is self._out else Screen(file=self._err, highlight=False, markup=False)
-        try:
-            with Live(
-                console=screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
-            ) as live:
-                over = False
-                while not over:
-                    with self._changed:
-                        # The clocks of the table advance as long as it stands.
-                        self._changed.wait_for(lambda: self._over, FRAME)
-                        over = self._over
-                        lines = list(self._above)
-                        self._above.clear()
-                        if over:
-                            self._board.progress.clear()
-                        picture = self._board.picture(time.time())
-                    for line in lines:
-                        target = screen if line.level == "INFO" else others
-                        text = line.text if line.tail or line.level == "INFO" else f"{line.level} {line.text}"
-                        target.print(Text(text, style="red" if line.level == "ERROR" else ""))
-                    live.update(picture, refresh=True)
-        except (OSError, ValueError):
-            # The terminal is gone; the mission is not.
-            return
+        with Live(console=screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
+            over = False
+            while not over:
+                with self._changed:
+                    # The clocks of the table advance as long as it stands.
+                    self._changed.wait_for(lambda: self._mode == "ending", FRAME)
+                    over = self._mode == "ending"
+                    lines = list(self._above)
+                    self._above.clear()
+                    if over:
+                        self._board.progress.clear()
+                    picture = self._board.picture(time.time())
+                live.update(picture)
+                for target, level, text in _grouped(lines, screen, others):
+                    target.print(Text(text, style="red" if level == "ERROR" else ""))
+                live.refresh()
+
+
+def _grouped(lines: list[Line], screen: Screen, others: Screen) -> Iterator[tuple[Screen, Level, str]]:
+    """Lines of one level together, so that the table is drawn once for all of them."""
+    for level, group in groupby(lines, key=attrgetter("level")):
+        text = "\n".join(
+            line.text if line.tail or level == "INFO" else f"{level} {line.text}" for line in group
+        )
+        yield (screen if level == "INFO" else others), level, text

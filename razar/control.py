@@ -168,7 +168,7 @@ class ControlServer:
             return {"ok": True, "result": await self._requests.carry_out(request, progress)}
         except (Refusal, OSError, TimeoutError):
             raise
-        except Exception as fault:  # noqa: BLE001 - a fault in here must not silence the client
+        except Exception as fault:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"control request {request.request} failed", "exception": fault}
             )

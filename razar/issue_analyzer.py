@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from razar.issue_classes import Issue, classify_line, classify_raised, tells
+from razar.package_names import is_known
 from razar.tracebacks import Raised, TracebackReader
 from razar.utils import files
 from razar.utils.redaction import one_line
@@ -123,7 +124,9 @@ def suggestion(finding: Finding) -> str:
     match issue.name:
         case "dependency" if issue.package is not None:
             layer = f"the layer of {finding.component}" if finding.component else "its layer"
-            return f"{text} Add {issue.package} to {layer} in razar_env.yaml."
+            # To name a package that no table knows would be to guess what gets installed.
+            package = issue.package if is_known(issue.package) else f"what provides {issue.module}"
+            return f"{text} Add {package} to {layer} in razar_env.yaml."
         case "dependency" if issue.module is not None and "No module named" in issue.message:
             return f"{text} {issue.module} is part of Python itself: this interpreter lacks it."
         case "port" if issue.port is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -16,7 +16,7 @@ from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 from razar.utils.times import utc
 
-__all__ = ["SCHEMA", "StateFile", "load_previous", "quarantined", "render"]
+__all__ = ["SCHEMA", "StateFile", "load_previous", "render"]
 
 SCHEMA = 1
 #: Seconds between two writes: changes in between go into one file.
@@ -204,7 +204,8 @@ class _Snapshot(Struct, frozen=True):
 def load_previous(path: str, at: float | None = None) -> tuple[dict[str, Any] | None, str | None]:
     """Read the snapshot of an earlier run: (snapshot or None, problem in words or None).
 
-    A file that is no valid snapshot is set aside under a name with the time ``at`` (epoch
+    Only for the one supervisor of a mission, when it starts: what a killed one left is removed, and
+    a file that is no valid snapshot is set aside under a name with the time ``at`` (epoch
     seconds, default now). Never raises for anything that is found on the disk.
     """
     files.sweep(path)
@@ -237,9 +238,3 @@ def _put_aside(path: str, at: float | None, problem: str) -> str:
     aside = files.set_aside(path, time.time() if at is None else at)
     where = f"set aside as {aside}" if aside else "it could not be set aside and will be replaced"
     return f"{path} {problem}; {where}"
-
-
-def quarantined(state: MissionState, known: Iterable[str] = ()) -> list[str]:
-    """The ids to show as ``quarantine``: those of the engine and those of the store, sorted."""
-    now = {id for id, component in state.components.items() if component.state == "quarantined"}
-    return sorted(now | set(known))

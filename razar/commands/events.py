@@ -13,8 +13,8 @@ import msgspec
 from razar.cli import EXIT_USAGE
 from razar.engine import events
 from razar.mission_logger import Record
-from razar.operator.journal import JOURNAL_NAME, JournalFollower, last_boot, read_all
-from razar.operator.mission import unknown_ids
+from razar.operator.journal import JournalFollower, last_boot, read_all
+from razar.operator.mission import JOURNAL_NAME, unknown_ids
 from razar.operator.output import complain, paint
 from razar.timeline import describe, entry
 from razar.utils.times import utc_micro

@@ -12,9 +12,9 @@ import sys
 
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE, add_shared
 from razar.control_client import supervisor
-from razar.control_socket import LOCK_NAME
-from razar.mission_lock import AlreadyRunningError, MissionLock
+from razar.mission_lock import AlreadyRunningError
 from razar.operator.mission import known_ids, unknown_ids
+from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json, print_table
 from razar.operator.request import add_timeout, request_components
 from razar.quarantine_manager import Entry, QuarantineManager
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _mission_folder(arguments: argparse.Namespace) -> str:
-    """Where docs/quarantine_log.md belongs: the folder of the configuration, which logs lies in by default."""
+    """The folder of the configuration, which docs/ and, by default, logs/ lie in."""
     if arguments.config is not None:
         return os.path.dirname(os.path.abspath(str(arguments.config)))
     here = os.getcwd()
@@ -101,20 +101,15 @@ def _release(manager: QuarantineManager, arguments: argparse.Namespace) -> int:
     if id not in manager.current():
         complain(f"{id} is not in quarantine")
         return 1
-    # Held meanwhile, so that no boot begins between our look at the store and our change of it.
-    lock = MissionLock(os.path.join(arguments.logs, LOCK_NAME))
     try:
-        lock.acquire()
+        with no_boot(arguments.logs):  # One that begins now would read the store while it is changed.
+            manager.release(id, arguments.note)
     except AlreadyRunningError:
         complain("a boot has begun in this instant; try again")
         return EXIT_UNKNOWN
     except OSError as fault:
-        complain(f"cannot write to {arguments.logs}: {fault.strerror}")
+        complain(f"cannot open {fault.filename}: {fault.strerror}")
         return 1
-    try:
-        manager.release(id, arguments.note)
-    finally:
-        lock.release()
     if arguments.json:
         print_json({"ok": True, "components": [{"id": id, "released": True}]})
     else:

@@ -14,7 +14,7 @@ from typing import Any
 
 from razar.cli import EXIT_NOT_RUNNING, EXIT_UNKNOWN, EXIT_USAGE
 from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
-from razar.operator.mission import ending, leftovers, read_snapshot, unknown_ids
+from razar.operator.mission import ending, read_snapshot, unknown_ids
 from razar.operator.output import age, clean, complain, paint, print_json, print_table
 from razar.utils.times import parse_utc, utc
 
@@ -61,36 +61,47 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _not_running(arguments: argparse.Namespace, message: str) -> int:
     snapshot = read_snapshot(arguments.logs)
-    if snapshot is None:
+    end = ending(snapshot, arguments.logs)
+    if snapshot is None and end.clean:
         if arguments.json:
             print_json({"running": False, "supervisor": None, "ended": None})
         else:
             complain(message)
         return EXIT_NOT_RUNNING
+    snapshot = snapshot or {"mission": None, "components": []}
     if arguments.ids and unknown_ids(arguments.ids, [entry["id"] for entry in snapshot["components"]]):
         return EXIT_USAGE
-    end, left = ending(snapshot, arguments.logs), leftovers(snapshot)
     components = _chosen(snapshot, arguments.ids)
+    left = {} if end.clean else _leftovers(arguments.logs)
     if arguments.json:
         ended = {
             "how": end.how,
             "at": None if end.at is None else utc(end.at),
             "clean": end.clean,
-            "leftovers": [{"id": id, "pid": pid, "command": command} for id, pid, command in left],
+            "leftovers": {id: [process.pid for process in processes] for id, processes in left.items()},
         }
         print_json(
             {**snapshot, "components": components, "running": False, "supervisor": None, "ended": ended}
         )
         return EXIT_NOT_RUNNING
     when = "" if end.at is None else f" {age(time.time() - end.at)} ago ({utc(end.at)})"
-    print(f"mission {clean(str(snapshot.get('mission')))}: {paint('not running', 'bold')}")
+    print(f"mission {clean(str(snapshot['mission'] or ''))}: {paint('not running', 'bold')}")
     print(f"{clean(end.how)}{when}")
     if left:
-        processes = ", ".join(f"{id} (pid {pid}: {command})" for id, pid, command in left)
-        print(paint(f"still there, without a supervisor: {processes}", "red"))
-    print("last known states:")
-    _print_components(components)
+        from razar.operator.leftovers import describe_leftovers
+
+        print(paint(f"still there, without a supervisor: {clean(describe_leftovers(left))}", "red"))
+        print("razar stop ends them; so does the next boot before it ignites anything")
+    if components:
+        print("last known states:")
+        _print_components(components)
     return EXIT_NOT_RUNNING
+
+
+def _leftovers(logs: str) -> dict[str, list[Any]]:
+    from razar.operator.leftovers import find_leftovers
+
+    return dict(find_leftovers(logs))
 
 
 def _last_known(arguments: argparse.Namespace) -> int:
@@ -170,8 +181,7 @@ def _since(text: object, now: float) -> str:
 def _print_details(components: list[dict[str, Any]], logs: str) -> None:
     for entry in components:
         print(f"\n{paint(entry['id'], 'bold')}: {entry['state']} since {entry['since'] or 'the beginning'}")
-        print(
-            f"  incarnation {entry['incarnation']}, log {os.path.join(logs, 'components', entry['id'], 'current.log')}"
-        )
+        log = os.path.join(logs, "components", entry["id"], "current.log")
+        print(f"  incarnation {entry['incarnation']}, log {log}")
         if entry["error"]:
             print(f"  {clean(entry['error'])}")

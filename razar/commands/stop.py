@@ -1,8 +1,8 @@
 """Stop components, or the whole mission, and wait until they have stopped.
 
 Without an ID the whole mission stops in reverse order; the command returns when its supervisor has
-ended. A mission that is not running needs no stop: exit code 0. Components that were stopped stay
-so until ``razar restart``.
+ended. A mission that is not running needs no stop: exit code 0; what a supervisor that was killed
+has left behind is stopped then. A component that was stopped stays so until ``razar restart``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import time
 
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
 from razar.control_client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
-from razar.operator.mission import leftovers, read_snapshot
+from razar.mission_lock import AlreadyRunningError
+from razar.operator.mission import ending
+from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json
 from razar.operator.request import Progress, add_timeout, request_components, tell_refusal
 
@@ -57,9 +59,7 @@ def _stop_mission(arguments: argparse.Namespace, connection: Connection) -> int:
             {"waiting": [{"id": "the supervisor", "state": "ending", "holders": [f"pid {connection.pid}"]}]}
         )
         if not connection.wait_until_gone(arguments.logs, None if left is None else max(0.0, left - 1.0)):
-            complain(
-                f"every component has stopped, but the supervisor (pid {connection.pid}) has not ended in time"
-            )
+            complain(f"every component has stopped, but not the supervisor (pid {connection.pid})")
             return 1
     if arguments.json:
         print_json({"ok": True, **result})
@@ -69,15 +69,38 @@ def _stop_mission(arguments: argparse.Namespace, connection: Connection) -> int:
 
 
 def _not_running(arguments: argparse.Namespace, message: str) -> int:
-    snapshot = read_snapshot(arguments.logs)
-    left = leftovers(snapshot) if snapshot is not None else []
+    """Stop what a supervisor that was killed has left behind, if there is anything."""
+    if ending(None, arguments.logs).clean:
+        return _tell(arguments, message, {}, [])
+    from razar.operator.leftovers import describe_leftovers, find_leftovers, stop_leftovers
+
+    try:
+        with no_boot(arguments.logs):  # One that begins now would look for the same processes.
+            found = find_leftovers(arguments.logs)
+            if found:
+                complain(
+                    f"its supervisor was killed and left behind: {describe_leftovers(found)}; stopping them"
+                )
+            withstood = stop_leftovers(found)
+    except AlreadyRunningError:
+        complain("a boot has begun in this instant; try again")
+        return EXIT_UNKNOWN
+    except OSError as fault:
+        complain(f"cannot open {fault.filename}: {fault.strerror}")
+        return 1
+    stopped = {id: [process.pid for process in processes] for id, processes in found.items()}
+    return _tell(arguments, message, stopped, [process.pid for process in withstood])
+
+
+def _tell(
+    arguments: argparse.Namespace, message: str, found: dict[str, list[int]], withstood: list[int]
+) -> int:
     if arguments.json:
-        print_json(
-            {"ok": not left, "running": False, "leftovers": [{"id": id, "pid": pid} for id, pid, _ in left]}
-        )
-    elif left:
-        processes = ", ".join(f"{id} (pid {pid}: {command})" for id, pid, command in left)
-        complain(f"{message}, but its supervisor left processes behind when it died: {processes}")
+        print_json({"ok": not withstood, "running": False, "leftovers": found, "withstood": withstood})
     else:
         print(message)
-    return 1 if left else 0
+        if found:
+            print(f"stopped what was left of {', '.join(found)}")
+    if withstood:
+        complain(f"these processes cannot be stopped: pid {', pid '.join(map(str, withstood))}")
+    return 1 if withstood else 0

@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from razar.operator.journal import JOURNAL_NAME, last_boot, read_all
-from razar.operator.mission import mission_name
+from razar.operator.journal import last_boot, read_all
+from razar.operator.mission import JOURNAL_NAME, mission_name
 from razar.operator.output import clean, complain, paint, print_json, print_table
 from razar.operator.timeline import Boot, Step, read_boot
 from razar.utils.times import utc

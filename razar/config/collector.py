@@ -58,7 +58,10 @@ class Collector:
         key: bool = False,
         first: Pointer | None = None,
     ) -> None:
-        """Note a fault of the value at a pointer, or of its ``key``; ``first`` is where the same occurs before."""
+        """Note a fault of the value at a pointer, or of its ``key``.
+
+        ``first`` is where the same occurs before.
+        """
         self.add_problem(at, Problem(found, expected, hint), key=key, first=first)
 
     def add_problem(

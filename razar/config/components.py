@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 from msgspec import UNSET
 
 from razar.config.collector import Pointer
 from razar.config.context import Context
 from razar.config.faults import ConfigurationError, describe, quote
-from razar.config.model import Component, Dependency, Limits, Probe, RepairScope, Restart, Stop
+from razar.config.model import Approval, Component, Dependency, Limits, Probe, RepairScope, Restart, Stop
 from razar.config.probes import normalise_probe
 from razar.config.units import size_bytes
 from razar.config.wire import (
@@ -24,9 +23,7 @@ from razar.config.wire import (
     is_set,
 )
 
-__all__ = ["Approval", "normalise_component"]
-
-Approval = Literal["auto", "ask", "never"]
+__all__ = ["normalise_component"]
 
 
 def normalise_component(
@@ -104,12 +101,7 @@ def _environment(entry: ComponentEntry, at: Pointer, context: Context) -> dict[s
     if isinstance(entry.env_file, str):
         path = context.path((*at, "env_file"), entry.env_file)
         if path is not None and os.path.isfile(path):
-            from razar.config.env_file import load_env_file
-
-            try:
-                env.update(load_env_file(path))
-            except ConfigurationError as error:
-                context.faults.add_elsewhere(error.faults)
+            env.update(_env_file(path, context))
         elif path is not None:
             found = f"{quote(entry.env_file)}, which is no file"
             context.faults.add((*at, "env_file"), found, "a file of NAME=value lines")
@@ -118,6 +110,19 @@ def _environment(entry: ComponentEntry, at: Pointer, context: Context) -> dict[s
         if text is not None:
             env[name] = text
     return env
+
+
+def _env_file(path: str, context: Context) -> dict[str, str]:
+    """Read a file of variables once for all components that name it."""
+    if path not in context.env_files:
+        from razar.config.env_file import load_env_file
+
+        context.env_files[path] = {}
+        try:
+            context.env_files[path] = load_env_file(path)
+        except ConfigurationError as error:
+            context.faults.add_elsewhere(error.faults)
+    return context.env_files[path]
 
 
 def _search_path(entry: ComponentEntry, env: dict[str, str], context: Context) -> str | None:

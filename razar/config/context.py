@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from msgspec import UNSET
-
 from razar.config.collector import Collector, Pointer
 from razar.config.executables import Executables
 from razar.config.faults import Problem, describe, printable, quote
 from razar.config.units import seconds
-from razar.config.wire import LONGEST
+from razar.config.wire import LONGEST, is_set
 from razar.config.words import expand, split_words
 
 __all__ = ["CheckExpression", "Context"]
@@ -39,6 +37,7 @@ class Context:
         self.layers = layers
         self.executables = Executables()
         self.folders: dict[str, bool] = {}
+        self.env_files: dict[str, dict[str, str]] = {}
         self._check_expression = check_expression
         self._core_missing = False
 
@@ -61,19 +60,19 @@ class Context:
     def command(self, at: Pointer, value: str | list[Any]) -> tuple[str, ...] | None:
         """Split a command, then expand each word, so that a value never becomes several words."""
         try:
-            if isinstance(value, str):
-                words = tuple([expand(word, self.environ) for word in split_words(value)])
-            elif UNSET in value:
-                return None
-            else:
-                words = tuple([expand(word, self.environ) for word in value])
+            written = split_words(value) if isinstance(value, str) else value
         except Problem as problem:
             self.faults.add_problem(at, problem)
             return None
-        if not words or not words[0]:
+        words = [
+            self.text(at if isinstance(value, str) else (*at, number), word) if is_set(word) else None
+            for number, word in enumerate(written)
+        ]
+        if not words or words[0] == "":
             self.faults.add(at, "no program to run", "a command")
             return None
-        return words
+        whole = tuple([word for word in words if word is not None])
+        return whole if len(whole) == len(words) else None
 
     def program(
         self, at: Pointer, value: str | list[str], name: str, *, cwd: str, search: str | None
@@ -111,7 +110,7 @@ class Context:
         if self._check_expression is not None:
             try:
                 self._check_expression(value)
-            except Exception as error:  # noqa: BLE001 - the extension has an exception type of its own
+            except Exception as error:  # The extension has an exception type of its own.
                 self.faults.add(at, f"{quote(value)}: {_why(error)}", "a CEL expression")
         return value
 

@@ -10,6 +10,8 @@ from razar.config.faults import ConfigurationError, Fault, quote
 __all__ = ["load_env_file"]
 
 _MAX_BYTES = 1024 * 1024
+#: Faults told of one file.
+_TOLD = 1000
 _LINE = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*(.*)")
 _SINGLE = re.compile(r"'([^']*)'[ \t]*(?:#.*)?")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"[ \t]*(?:#.*)?')
@@ -32,6 +34,8 @@ def load_env_file(path: str) -> dict[str, str]:
     values: dict[str, str] = {}
     faults: list[Fault] = []
     for number, line in enumerate(text.split("\n"), start=1):
+        if len(faults) >= _TOLD:
+            break
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue

@@ -35,6 +35,7 @@ _VERSIONS = rf"(?:\(\s*{_COMPARE}\s*(?:,\s*{_COMPARE}\s*)*,?\s*\)|{_COMPARE}\s*(
 _REQUIREMENT = re.compile(
     rf"{_NAME}\s*(?:{_EXTRAS})?\s*(?:@\s*\S+(?:\s+;[^\n]+)?|(?:{_VERSIONS})?\s*(?:;[^\n]+)?)"
 )
+_LONGEST = 2000
 _NAMED = re.compile(rf"(?P<head>{_NAME}\s*(?:{_EXTRAS})?\s*@\s*)(?P<rest>.+)")
 _LOCAL = re.compile(rf"(?P<path>.+?)(?P<tail>\s*(?:{_EXTRAS})?(?:\s+;.+)?)")
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip")
@@ -58,12 +59,12 @@ class EnvironmentsFile(Entry, kw_only=True):
     """The environments."""
 
 
-def load_environments(path: str) -> tuple[EnvironmentSpec, ...]:
+def load_environments(path: str, *, required: bool = False) -> tuple[EnvironmentSpec, ...]:
     """Load and check the environments; raise ConfigurationError with every fault.
 
-    Without a file there are none. Local paths are made absolute.
+    Without a file there are none, unless it is ``required``. Local paths are made absolute.
     """
-    if not os.path.lexists(path):
+    if not required and not os.path.lexists(path):
         return ()
     from razar.config.shape import salvage
     from razar.config.yaml_document import decode_yaml
@@ -118,8 +119,8 @@ def _quote_versions(value: Any, faults: Collector) -> None:
 def _dependency(text: str, root: str) -> str:
     """Check a requirement as far as its form goes; make a local path absolute."""
     text = text.strip()
-    if not text or "\n" in text or "\0" in text:
-        raise Problem("an empty text" if not text else "a text of several lines", "one requirement")
+    if not text or "\n" in text or "\0" in text or len(text) > _LONGEST:
+        raise Problem(quote(text), f"one requirement, in one line of at most {_LONGEST} characters")
     if text.startswith("-"):
         raise Problem(f"the option {quote(text.split()[0])}", "a requirement (PEP 508) or a local path")
     named = _NAMED.fullmatch(text)
@@ -130,7 +131,7 @@ def _dependency(text: str, root: str) -> str:
         if not os.path.exists(path):
             raise Problem(f"{quote(text)}, which is not there", "a local path that exists")
         return head + path + local["tail"]
-    if not _REQUIREMENT.fullmatch(text):
+    if not _REQUIREMENT.fullmatch(" ".join(text.split())):
         hint = "a URL stands after a name: NAME @ URL" if "://" in text and not named else None
         raise Problem(quote(text), 'a requirement (PEP 508) such as "starlette>=0.40", or a local path', hint)
     return text

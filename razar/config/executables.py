@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from razar.config.faults import Problem, quote
 
@@ -57,8 +56,7 @@ def _in_folder(name: str, cwd: str, shown: str) -> Problem | None:
 
 
 def _on_path(name: str, search: str, shown: str) -> Problem | None:
-    # Programs installed beside the interpreter that runs RAZAR are in its layer.
-    for folder in (os.path.dirname(sys.executable), *search.split(os.pathsep)):
+    for folder in search.split(os.pathsep):
         path = os.path.join(folder, name)
         if os.access(path, os.X_OK) and os.path.isfile(path):
             return None

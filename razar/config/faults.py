@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 __all__ = ["ConfigurationError", "Fault", "Problem", "describe", "printable", "quote", "redact"]
 
@@ -54,7 +55,9 @@ class ConfigurationError(Exception):
 
     def to_json(self) -> bytes:
         """Return ``{"faults": [{"file", "line", "column", "pointer", "found", "expected", "hint"}]}``."""
-        return msgspec.json.encode({"faults": self.faults})
+        # The name of a file need not be UTF-8; JSON must.
+        faults = [replace(f, file=f.file.encode(errors="backslashreplace").decode()) for f in self.faults]
+        return msgspec.json.encode({"faults": faults})
 
 
 class Problem(Exception):
@@ -68,20 +71,23 @@ class Problem(Exception):
 
 
 def redact(text: str) -> str:
-    """Take user-info and the query out of a text that may be a URL, well formed or not.
+    """Take what may be secret out of a text that may be a URL, well formed or not.
 
-    Everything up to the last ``@`` goes, as a password may hold any character, ``/`` included.
+    User-info goes, up to the last ``@``, as a password may hold any character, ``/`` and spaces
+    included; so do the query, and what stands before or after the URL.
     """
     scheme, separator, rest = text.partition("://")
     if not separator:
-        scheme, rest = "", text
-    if "@" in rest:
-        rest = rest.rpartition("@")[2]
-    elif "@" in scheme:
+        return text.rpartition("@")[2]
+    rest = rest.rpartition("@")[2]
+    if "@" in scheme:
         scheme = scheme.rpartition("@")[2]
-    if separator and "?" in rest:
+    words = scheme.split()
+    scheme = words[-1] if words else ""
+    if "?" in rest:
         rest = rest.partition("?")[0] + "?…"
-    return scheme + separator + rest
+    url = rest.split(maxsplit=1)
+    return scheme + separator + (url[0] + " …" if len(url) > 1 else rest)
 
 
 def printable(text: str, limit: int = _SHOWN) -> str:

@@ -1,4 +1,4 @@
-"""JSON text to plain values; whatever is not JSON is a fault with its place. Taken when decoding has failed."""
+"""JSON text to plain values, once decoding has failed; whatever is not JSON is a fault with its place."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import msgspec
 from razar.config.collector import Collector, Pointer
 from razar.config.components import normalise_component
 from razar.config.context import CheckExpression, Context
-from razar.config.document import has_repeated_keys, read_bytes
+from razar.config.document import has_repeated_keys, read_bytes, reject
 from razar.config.faults import quote
 from razar.config.graph import check_graph
 from razar.config.missions import find_mission
@@ -50,6 +50,11 @@ def load_mission(
             faults.add((), "a value of another shape", str(error))
     repeated = has_repeated_keys(data)
     where = os.path.abspath(path)
+    if not where.isascii():
+        try:
+            where.encode()
+        except UnicodeEncodeError:
+            reject(path, "a path that is not UTF-8", "a path in UTF-8")
     context = Context(
         faults,
         root=os.path.dirname(where),

@@ -33,7 +33,7 @@ def find_mission(name: str | None, *, config: str | None, folder: str) -> str:
     if name is None:
         return _existing(config or default, folder)
     if not _is_name(name):
-        expected = "a name of at most 63 characters out of a-z, 0-9, _ and -"
+        expected = "1 to 63 characters out of a-z, 0-9, _ and -, the first a letter or digit"
         raise _error("--mission", f"the mission {quote(name)}", expected)
     if config is not None:
         path = config

@@ -73,7 +73,7 @@ class _Frame:
 
 
 def scan_json(text: str, wanted: Iterable[Pointer], *, repeated_keys: bool = True) -> Scan:
-    """Find the places of ``wanted``, and the keys that are repeated, in a JSON text that is known to be valid.
+    """Find the places of ``wanted`` and the repeated keys in a JSON text that is known to be valid.
 
     Where it is known that no key is repeated, the scan ends at the last place that is wanted.
     """

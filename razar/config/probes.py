@@ -19,6 +19,7 @@ __all__ = ["normalise_probe"]
 _KINDS: tuple[ProbeKind, ...] = ("http", "tcp", "grpc", "ws", "file", "cmd", "log", "notify", "exit")
 #: Kinds whose probe gets an answer that an expression can look at.
 _ANSWERING = frozenset({"http", "grpc", "ws", "cmd"})
+_LONGEST_PATTERN = 10_000
 _SCHEMES: dict[str, ProbeKind] = {
     "http": "http",
     "https": "http",
@@ -28,8 +29,8 @@ _SCHEMES: dict[str, ProbeKind] = {
     "wss": "ws",
 }
 _FORMS = (
-    '"http://…", "https://…", "tcp://host:port", "grpc://host:port", "ws://…", a path that starts with / or ./, '
-    '"cmd: …", "log: REGEX", "notify" or "exit"'
+    '"http://…", "https://…", "tcp://host:port", "grpc://host:port", "ws://…", a path that starts with / '
+    'or ./, "cmd: …", "log: REGEX", "notify" or "exit"'
 )
 
 
@@ -80,7 +81,10 @@ def _short(text: str, at: Pointer, context: Context) -> Probe | None:
     if target.startswith(("/", "./", "../")):
         path = context.path(at, text)
         return None if path is None else Probe(kind="file", target=path)
-    raise Problem(quote(text) if text else "an empty text", _FORMS, _advice(target, text, context))
+    # Of a command without "cmd:" only the program is shown.
+    words = text.split(maxsplit=1)
+    shown = quote(words[0]) + (" …" if len(words) > 1 else "") if words else "an empty text"
+    raise Problem(shown, _FORMS, _advice(target, text, context))
 
 
 def _advice(target: str, text: str, context: Context) -> str | None:
@@ -170,8 +174,8 @@ def _pattern(text: str) -> str:
     """Check that a pattern of a log probe compiles."""
     import warnings
 
-    if not text:
-        raise Problem("an empty pattern", "a regular expression")
+    if not 0 < len(text) <= _LONGEST_PATTERN:
+        raise Problem(f"a pattern of {len(text)} characters", f"1 to {_LONGEST_PATTERN}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Patterns that a later Python may read differently.

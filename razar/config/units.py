@@ -9,7 +9,7 @@ _BYTES = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def seconds(value: float | str) -> float:
-    """Convert a duration whose form has been checked: a number of seconds, or ``250ms``, ``10s``, ``5m``, ``1h``."""
+    """Convert a duration whose form has been checked: seconds, or ``250ms``, ``10s``, ``5m``, ``1h``."""
     if not isinstance(value, str):
         return float(value)
     unit = "ms" if value.endswith("ms") else value[-1]
@@ -17,7 +17,7 @@ def seconds(value: float | str) -> float:
 
 
 def size_bytes(value: int | str) -> int:
-    """Convert a size whose form has been checked: bytes, or ``512M``; K is 1024 bytes, M is 1024 K, and so on."""
+    """Convert a size whose form has been checked: bytes, or ``512M``, in steps of 1024."""
     if not isinstance(value, str):
         return value
     factor = _BYTES.get(value[-1], 1)

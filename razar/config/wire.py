@@ -40,14 +40,16 @@ Name = Annotated[
     str,
     Meta(
         pattern="^[a-z0-9][a-z0-9_-]{0,62}" + END,
-        extra={"expected": "a name of at most 63 characters out of a-z, 0-9, _ and -"},
+        extra={"expected": "1 to 63 characters out of a-z, 0-9, _ and -, the first a letter or digit"},
     ),
 ]
 Label = Annotated[
     str,
     Meta(
         pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,62}" + END,
-        extra={"expected": "a name of at most 63 characters out of A-Z, a-z, 0-9, ., _ and -"},
+        extra={
+            "expected": "1 to 63 characters out of A-Z, a-z, 0-9, ., _ and -, the first a letter or digit"
+        },
     ),
 ]
 Duration = Annotated[

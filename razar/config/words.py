@@ -10,6 +10,8 @@ from razar.config.faults import Problem
 __all__ = ["expand", "split_words"]
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^{}]*))?\}|(\{))")
+#: Longest command, in characters: Linux takes no longer argument.
+_LONGEST = 128 * 1024
 _PLAIN_WORD = re.compile(r"[^ \t\r\n]+")
 
 
@@ -20,6 +22,18 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
     anything else stays. Raises Problem, which never shows a value.
     """
     if "$" in text:
+        references = list(_REFERENCE.finditer(text))
+        if any(match[4] for match in references):
+            raise Problem(
+                'a "${" that does not begin a variable',
+                "${NAME} or ${NAME:-default}",
+                "write $$ for a single $",
+            )
+        unset = [m[2] for m in references if m[2] and m[3] is None and m[2] not in environ]
+        if unset:
+            names = " and ".join(dict.fromkeys(unset))
+            hint = f"set it, or write ${{{unset[0]}:-default}}"
+            raise Problem(f"{names}, not set in the environment", "a variable that is set", hint)
         text = _REFERENCE.sub(lambda match: _value(match, environ), text)
     if "\0" in text:
         raise Problem("a NUL character", "a text without one")
@@ -27,22 +41,10 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
-    dollar, name, default, broken = match.groups()
-    if dollar:
+    if match[1]:
         return "$"
-    if broken:
-        raise Problem(
-            'a "${" that does not begin a variable', "${NAME} or ${NAME:-default}", "write $$ for a single $"
-        )
-    value = environ.get(name, "")
-    if default is not None:
-        value = value or str(default)
-    elif name not in environ:
-        raise Problem(
-            f"the variable {name}, which is not set",
-            "a variable of the environment",
-            f"set it, or write ${{{name}:-default}}",
-        )
+    name = match[2]
+    value = environ.get(name, "") or match[3] or ""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -52,6 +54,8 @@ def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
 
 def split_words(text: str) -> tuple[str, ...]:
     """Split a command as a POSIX shell splits words, quotes and backslashes included; raise Problem."""
+    if len(text) > _LONGEST:
+        raise Problem(f"a command of {len(text)} characters", f"at most {_LONGEST}")
     if '"' not in text and "'" not in text and "\\" not in text:
         return tuple(_PLAIN_WORD.findall(text))
     import shlex

@@ -11,6 +11,8 @@ from razar.config.positions import Place, Position, Repeated, Scan
 
 __all__ = ["Number", "decode_yaml"]
 
+#: Repeated keys told of one text.
+_TOLD = 1000
 _TRUE = ("yes", "true", "on")
 
 
@@ -110,7 +112,7 @@ class _Builder:
             return
         key: str = event.value
         first = parent.keys.setdefault(key, position)
-        if first is not position:
+        if first is not position and len(self.repeated) < _TOLD:
             self.repeated.append(Repeated((*parent.at, key), first, position))
         parent.key, parent.key_at = key, position
 

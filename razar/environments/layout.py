@@ -60,7 +60,7 @@ def current(root: str, layer: str) -> str | None:
     folder = layer_folder(root, layer)
     try:
         return os.path.join(folder, os.path.basename(os.readlink(os.path.join(folder, "current"))))
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -80,16 +80,6 @@ class Child:
             _children.pop(self.pid, None)
         return self.status
 
-    def forsaken(self) -> bool:
-        """Tell whether the loop that listened for its end is closed; it is an orphan from then on."""
-        if not self._loop.is_closed():
-            return False
-        if not self.reaped:
-            os.close(self._pidfd)
-            self._pidfd = -1
-            del _children[self.pid]
-        return True
-
     def _readable(self) -> None:
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         try:
@@ -111,6 +101,7 @@ class Child:
 
 
 _children: dict[int, Child] = {}
+_loop: asyncio.AbstractEventLoop | None = None
 _orphans: dict[int, Orphan] = {}
 _subreaper = False
 _devnull = -1
@@ -161,6 +152,8 @@ def spawn(
     """
     prepare()
     loop = asyncio.get_running_loop()
+    if loop is not _loop:
+        _forsake(loop)
     process = subprocess.Popen(
         argv,
         cwd=cwd,
@@ -193,10 +186,7 @@ def adopted() -> list[Orphan]:
     global _orphans
     own_session = os.getsid(0)
     before, _orphans = _orphans, {}
-    for pid in procfs.children(os.getpid()):
-        child = _children.get(pid)
-        if child is not None and not child.forsaken():
-            continue
+    for pid in set(procfs.children(os.getpid())) - _children.keys():
         entry = procfs.stat(pid)
         if entry is None or entry.session == own_session:
             continue
@@ -210,3 +200,14 @@ def adopted() -> list[Orphan]:
         nonce = seen.nonce if seen is not None and seen.stat.start_time == entry.start_time else None
         _orphans[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
     return list(_orphans.values())
+
+
+def _forsake(loop: asyncio.AbstractEventLoop) -> None:
+    """Give up the children of a loop that is closed: nobody listens, they are reaped as orphans."""
+    global _loop
+    _loop = loop
+    for child in list(_children.values()):
+        if child._loop.is_closed():
+            os.close(child._pidfd)
+            child._pidfd = -1
+            del _children[child.pid]

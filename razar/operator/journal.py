@@ -9,9 +9,8 @@ import msgspec
 
 from razar.mission_logger import Record, read, segments
 
-__all__ = ["JOURNAL_NAME", "JournalFollower", "last_boot", "read_all"]
+__all__ = ["JournalFollower", "last_boot", "read_all"]
 
-JOURNAL_NAME = "razar_journal.jsonl"
 _CHUNK = 1 << 20
 
 

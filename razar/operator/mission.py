@@ -1,4 +1,4 @@
-"""What the commands know of a mission: its last snapshot, how it ended, what it left behind, its ids."""
+"""What the commands know of a mission: its last snapshot, how it ended, its ids and its name."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from razar.control_socket import LOCK_NAME
 from razar.operator.output import complain
 
 __all__ = [
+    "JOURNAL_NAME",
     "STATE_NAME",
     "Ending",
     "ending",
     "known_ids",
-    "leftovers",
     "mission_name",
     "read_snapshot",
     "unknown_ids",
 ]
 
 STATE_NAME = "razar_state.json"
-#: States of a component that has, or is about to have, a process.
-_ALIVE = frozenset({"igniting", "running", "unhealthy", "backoff", "stopping"})
+JOURNAL_NAME = "razar_journal.jsonl"
 
 
 class Ending(NamedTuple):
@@ -62,22 +62,35 @@ def _is_entry(entry: object) -> bool:
     )
 
 
-def ending(snapshot: dict[str, Any], logs: str) -> Ending:
-    """Say how the mission of a snapshot ended."""
-    entries = [entry for entry in snapshot.get("events") or () if isinstance(entry, dict)]
+def ending(snapshot: dict[str, Any] | None, logs: str) -> Ending:
+    """Say how a mission that does not run ended; ``snapshot`` is what :func:`read_snapshot` gave."""
+    if _size(os.path.join(logs, LOCK_NAME)):
+        # Whoever ends in order empties the lock's file.
+        at = max(_written(os.path.join(logs, name)) for name in (STATE_NAME, JOURNAL_NAME))
+        return Ending(
+            "its supervisor ended without stopping it: killed, or the machine went down", at or None, False
+        )
+    entries = [entry for entry in (snapshot or {}).get("events") or () if isinstance(entry, dict)]
     about_mission = {str(entry.get("step")): entry for entry in entries if entry.get("component") is None}
     boot, stop = about_mission.get("boot"), about_mission.get("stop")
+    outcome = "before its boot had ended" if boot is None else _boot_words(boot)
     if stop is not None and stop is _last(entries, ("boot", "stop")):
-        outcome = "before its boot had ended" if boot is None else _boot_words(boot)
         return Ending(f"it was stopped, {outcome}", _number(stop.get("timestamp")), True)
-    at: float | None = None
+    return Ending("it ended", _written(os.path.join(logs, STATE_NAME)) or None, True)
+
+
+def _size(path: str) -> int:
     try:
-        at = os.stat(os.path.join(logs, STATE_NAME)).st_mtime
+        return os.stat(path).st_size
     except OSError:
-        pass
-    if any(entry["state"] in _ALIVE for entry in snapshot["components"]):
-        return Ending("its supervisor ended without stopping it: killed, or the machine went down", at, False)
-    return Ending("it ended" + (f", {_boot_words(boot)}" if boot is not None else ""), at, True)
+        return 0
+
+
+def _written(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _last(entries: Sequence[dict[str, Any]], steps: Collection[str]) -> object:
@@ -95,27 +108,6 @@ def _boot_words(boot: dict[str, Any]) -> str:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def leftovers(snapshot: dict[str, Any]) -> list[tuple[str, int, str]]:
-    """Find processes of a mission whose supervisor is gone: (component, pid, command).
-
-    A pid may belong to a stranger by now, so only those count that were started for this
-    component of this mission, as their environment tells.
-    """
-    from razar.launchers import procfs
-
-    found = []
-    for entry in snapshot["components"]:
-        pid = entry.get("pid")
-        if (
-            isinstance(pid, int)
-            and pid > 0
-            and procfs.environment_value(pid, "RAZAR_COMPONENT") == entry["id"]
-            and procfs.environment_value(pid, "RAZAR_MISSION") == snapshot.get("mission")
-        ):
-            found.append((entry["id"], pid, procfs.command(pid)))
-    return found
 
 
 def known_ids(logs: str) -> list[str]:

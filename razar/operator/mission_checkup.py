@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from razar.config.model import CrownSettings, EnvironmentSpec, MissionConfig, Probe
 from razar.control_client import supervisor
 from razar.operator.machine_checkup import Row
-from razar.operator.mission import STATE_NAME, leftovers, mission_name, read_snapshot
+from razar.operator.mission import STATE_NAME, ending, mission_name, read_snapshot
 
 __all__ = ["check_mission"]
 
@@ -28,7 +28,9 @@ def check_mission(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     logs: str = arguments.logs
     running = supervisor(logs)
     yield _supervisor(running)
-    yield from _leftovers(logs, running)
+    yield from _state_file(logs)
+    if running is None:
+        yield _leftovers(logs)
     yield _logs_folder(logs)
     yield _disk(logs)
     yield _metrics_port(environ, running)
@@ -64,37 +66,28 @@ def _supervisor(running: int | None) -> Row:
     return Row("mission", "ok", f"running, supervisor pid {running or 'unknown'}")
 
 
-def _leftovers(logs: str, running: int | None) -> Iterator[Row]:
+def _state_file(logs: str) -> Iterator[Row]:
     path = os.path.join(logs, STATE_NAME)
     snapshot = read_snapshot(logs)
-    if snapshot is None:
-        if os.path.lexists(path):
-            yield Row(
-                "state file",
-                "warn",
-                f"{path} is no snapshot",
-                "the next boot sets it aside and writes a new one",
-            )
-        return
-    yield Row(
-        "state file",
-        "ok",
-        f"mission {snapshot.get('mission')}, last boot {snapshot.get('last_boot') or 'not ended'}",
-    )
-    if running is not None:
-        return
-    left = leftovers(snapshot)
-    if left:
-        processes = ", ".join(f"{id} (pid {pid}: {command})" for id, pid, command in left)
-        pids = " ".join(str(pid) for _, pid, _ in left)
+    if snapshot is not None:
+        last = snapshot.get("last_boot") or "not ended"
+        yield Row("state file", "ok", f"mission {snapshot.get('mission')}, last boot {last}")
+    elif os.path.lexists(path):
         yield Row(
-            "leftovers",
-            "fail",
-            f"still there from a boot that died: {processes}",
-            f"end them before the next boot: kill {pids}",
+            "state file", "warn", f"{path} is no snapshot", "the next boot sets it aside and writes a new one"
         )
-    else:
-        yield Row("leftovers", "ok", "no process of an earlier boot is left")
+
+
+def _leftovers(logs: str) -> Row:
+    if ending(None, logs).clean:
+        return Row("leftovers", "ok", "no boot has died here")
+    from razar.operator.leftovers import describe_leftovers, find_leftovers
+
+    left = find_leftovers(logs)
+    if left:
+        found = f"still there from a boot that died: {describe_leftovers(left)}"
+        return Row("leftovers", "warn", found, "razar stop ends them; so does the next boot")
+    return Row("leftovers", "ok", "the last boot died, but left no process behind")
 
 
 def _logs_folder(logs: str) -> Row:

@@ -31,7 +31,7 @@ _STATES = {
 
 
 def paint(text: str, colour: str | None, stream: TextIO | None = None) -> str:
-    """Colour a text, on a terminal only; ``colour`` is a name or a state. NO_COLOR and TERM=dumb are obeyed."""
+    """Colour a text, on a terminal only, unless NO_COLOR or TERM=dumb; ``colour`` is a name or a state."""
     stream = sys.stdout if stream is None else stream
     code = _CODES.get(_STATES.get(colour or "", colour or ""))
     if code is None or not _colours(stream):

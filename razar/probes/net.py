@@ -92,11 +92,10 @@ async def send(sock: socket.socket, data: bytes, deadline: float) -> None:
 async def receive(sock: socket.socket, deadline: float) -> bytes:
     """Receive what there is, at least one byte; nothing at the end."""
     while True:
-        await _wait(sock, deadline)
         try:
             return sock.recv(65536)
         except BlockingIOError:
-            continue
+            await _wait(sock, deadline)
         except OSError as error:
             raise ProbeError(f"the connection was closed: {error.strerror}") from None
 

@@ -25,8 +25,6 @@ __all__ = [
 #: Files of a mission are for its user and group.
 MODE = 0o640
 
-_serial = 0
-
 
 def replace(path: str, data: bytes, *, mode: int | None = MODE, sync: bool = True) -> None:
     """Put ``data`` in the place of a file, so that at every instant the old or the new one is there.
@@ -34,10 +32,9 @@ def replace(path: str, data: bytes, *, mode: int | None = MODE, sync: bool = Tru
     ``mode`` None keeps that of the existing file. With ``sync`` the data is on the disk before
     the name points to it. Raises OSError; the old file is untouched then and nothing is left over.
     """
-    global _serial
-    _serial += 1
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{_serial}.tmp")
+    # Not the pid: in a container it is the same in every run, and so would be what a kill left.
+    temporary = os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
     if mode is None:
         try:
             mode = os.stat(path).st_mode & 0o7777

@@ -64,14 +64,14 @@ def log_invocation(
     record: dict[str, Any] = {
         "component": component,
         "attempt": attempt,
-        "error": redact(error[:TEXT_LIMIT]),
+        "error": _text(error),
         "patched": patched,
         "status": "success" if patched else "failure",
         "agent": None if agent is None else agent.lower(),
         "agent_original": agent_original,
         "event": event,
         "retries": retries,
-        "reason": None if reason is None else redact(reason[:TEXT_LIMIT]),
+        "reason": None if reason is None else _text(reason),
         "patch_id": patch_id,
         "seconds": seconds,
         "tokens": tokens,
@@ -88,6 +88,7 @@ def log_invocation(
             metrics.DEFAULT.observe("razar_ai_retry_duration_seconds", labels, seconds)
     path = _path(log_path)
     try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         files.append_line(path, encode_json(record))
     except OSError as fault:
         import logging
@@ -125,6 +126,11 @@ def load_invocations(
     except OSError:
         pass
     return list(found)
+
+
+def _text(text: str) -> str:
+    # Masked before it is cut, so that no secret is cut in two.
+    return redact(text[: 10 * TEXT_LIMIT])[:TEXT_LIMIT]
 
 
 def _path(log_path: str | os.PathLike[str] | None) -> str:

@@ -58,11 +58,7 @@ class Redactor:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._values: set[str] = set()
         self._exact: re.Pattern[str] | None = None
-        self.learn(
-            value
-            for name, value in environ.items()
-            if name.upper() in _NAMED or name.upper().endswith(_SUFFIXES)
-        )
+        self.learn(_secrets(environ))
 
     def learn(self, values: Iterable[str]) -> None:
         """Mask these values too; those of fewer than six characters are ignored."""
@@ -104,11 +100,17 @@ def redact(text: str) -> str:
     return _of_process(text)
 
 
-def learn(values: Iterable[str]) -> None:
-    """Have ``redact`` mask these values as well (secrets that components get, for example)."""
+def learn(environ: Mapping[str, str]) -> None:
+    """Have ``redact`` mask the secret variables of another environment as well: a component's."""
     redact("")
     assert _of_process is not None
-    _of_process.learn(values)
+    _of_process.learn(_secrets(environ))
+
+
+def _secrets(environ: Mapping[str, str]) -> list[str]:
+    return [
+        value for name, value in environ.items() if name.upper() in _NAMED or name.upper().endswith(_SUFFIXES)
+    ]
 
 
 def neutralise(text: str) -> str:

@@ -85,6 +85,7 @@ def test_segments_are_one_journal(tmp_path: Path) -> None:
             followed += list(follower.records())
     journal.close()
     records, problems = read_all(path)
+    assert (tmp_path / "razar_journal.jsonl.1").exists()
     assert problems == []
     assert [record.seq for record in records] == list(range(1, records[-1].seq + 1))
     assert last_boot(records) == records

@@ -25,7 +25,9 @@ def written(tmp_path: Path) -> Path:
         "quiet": [],
     }.items():
         (tmp_path / "logs" / "components" / id).mkdir(parents=True)
-        (tmp_path / "logs" / "components" / id / "current.log").write_text("".join(f"{line}\n" for line in lines))
+        (tmp_path / "logs" / "components" / id / "current.log").write_text(
+            "".join(f"{line}\n" for line in lines)
+        )
     return tmp_path
 
 
@@ -149,7 +151,8 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(written: Path) -> None:
         stderr=subprocess.PIPE,
     )
     assert line_of(process.stdout) == b"a line of some length to fill pipes\n"
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     assert (process.wait(20), process.stderr.read()) == (141, b"")
     process.stderr.close()

@@ -76,7 +76,7 @@ def test_stop_of_the_mission_returns_when_the_supervisor_has_ended(own: Folder) 
     again = own.razar("stop")
     assert again.returncode == 0
     assert "no mission runs" in again.stdout
-    assert own.json("stop") == {"ok": True, "running": False, "leftovers": []}
+    assert own.json("stop") == {"ok": True, "running": False, "leftovers": {}, "withstood": []}
 
 
 def test_without_a_mission_components_cannot_be_stopped_or_restarted(tmp_path: Path) -> None:

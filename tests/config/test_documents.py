@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from razar.config.document import MAX_BYTES, MAX_DEPTH
+from razar.config.faults import ConfigurationError
 from razar.config.load import load_mission
 
 from .support import component, only_fault, write
@@ -17,7 +17,8 @@ from .support import component, only_fault, write
 def fault_in(folder: Path, data: bytes) -> tuple[int | None, int | None, str]:
     path = write(folder, data)
     fault = only_fault(lambda: load_mission(path, environ={}))
-    assert fault.file == path and fault.expected
+    assert fault.file == path
+    assert fault.expected
     return fault.line, fault.column, fault.found
 
 
@@ -76,10 +77,10 @@ def test_a_full_size_file_of_faults_is_told_in_part(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[str]:
+def pipe(tmp_path: Path) -> str:
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
-    yield path
+    return path
 
 
 def test_what_is_no_regular_file(tmp_path: Path, pipe: str) -> None:
@@ -93,6 +94,17 @@ def test_what_is_no_regular_file(tmp_path: Path, pipe: str) -> None:
     assert found("a\0b") == "a path with a NUL character"
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert found(str(tmp_path / "loop")).startswith("an error while opening it")
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / "\udcff"
+    folder.mkdir()
+    path = write(folder, {"mission": "demo", "components": [component()]})
+    with pytest.raises(ConfigurationError) as caught:
+        load_mission(path, environ={})
+    assert caught.value.faults[0].found == "a path that is not UTF-8"
+    assert b"\\\\udcff/boot_config.json" in caught.value.to_json()
+    assert "\\udcff/boot_config.json" in str(caught.value)
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:

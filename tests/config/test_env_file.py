@@ -57,3 +57,9 @@ def test_its_faults_stand_beside_those_of_the_mission(tmp_path: Path) -> None:
     faults = faults_of(lambda: load(tmp_path, component(env_file="vars", retries=-1)))
     assert [Path(f.file).name for f in faults] == ["boot_config.json", "vars"]
     assert faults[1].file == path
+
+
+def test_a_file_that_several_name_is_read_once(tmp_path: Path) -> None:
+    write(tmp_path, "oops", "vars")
+    several = [component(id=id, env_file="vars") for id in "abc"]
+    assert len(faults_of(lambda: load(tmp_path, *several))) == 1

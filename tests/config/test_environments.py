@@ -39,7 +39,9 @@ environments:
 
 
 def test_no_file_means_no_environments(tmp_path: Path) -> None:
-    assert load_environments(str(tmp_path / "razar_env.yaml")) == ()
+    path = str(tmp_path / "razar_env.yaml")
+    assert load_environments(path) == ()
+    assert only_fault(lambda: load_environments(path, required=True)).found == "no such file"
 
 
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
@@ -76,7 +78,8 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("python", "shown"), [("3.10", "3.10"), ("3", "3"), ("3.11", "3.11")])
 def test_a_version_without_quotes_is_explained(tmp_path: Path, python: str, shown: str) -> None:
     fault = only_fault(lambda: load(tmp_path, one("a", python)))
-    assert fault.found == f"the number {shown}" and "3.10 as 3.1" in (fault.hint or "")
+    assert fault.found == f"the number {shown}"
+    assert "3.10 as 3.1" in (fault.hint or "")
 
 
 @pytest.mark.parametrize("python", ["3", "3.11", "3.11.7", ">=3.11", ">= 3.11,<4", "~=3.11.0", "==3.11.*"])
@@ -93,8 +96,19 @@ def test_no_versions(tmp_path: Path, python: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["a", "a-b.c_d", "a[b,c]", "a>=1,<2", "a (>=1)", "a~=1.0; python_version<'4'", "a==1!2.0+l", "a===1"]
-    + ["a @ https://h/a.whl", "a[b] @ git+https://h/a@main#subdirectory=x", "a @ file:///x/a.whl"],
+    [
+        "a",
+        "a-b.c_d",
+        "a[b,c]",
+        "a>=1,<2",
+        "a (>=1)",
+        "a~=1.0; python_version<'4'",
+        "a==1!2.0+l",
+        "a===1",
+        "a @ https://h/a.whl",
+        "a[b] @ git+https://h/a@main#subdirectory=x",
+        "a @ file:///x/a.whl",
+    ],
 )
 def test_requirements(tmp_path: Path, text: str) -> None:
     assert load(tmp_path, one('"' + text + '"'))[0].dependencies == (text,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ def program(path: Path, mode: int = 0o755) -> None:
     path.chmod(mode)
 
 
-@pytest.mark.parametrize("name", ["python", "python3", "sh", "/bin/sh", Path(sys.executable).name])
+@pytest.mark.parametrize("name", ["python", "python3", "sh", "/bin/sh"])
 def test_programs_that_are_there(tmp_path: Path, name: str) -> None:
     assert load_one(tmp_path, entrypoint=[name, "x"]).argv == (name, "x")
 
@@ -31,7 +30,8 @@ def test_programs_that_cannot_be_run(tmp_path: Path) -> None:
     program(tmp_path / "plain", 0o644)
     (tmp_path / "folder").mkdir()
     fault = only_fault(lambda: load_one(tmp_path, entrypoint="./plain --x"))
-    assert "not executable" in fault.found and "chmod +x" in (fault.hint or "")
+    assert "not executable" in fault.found
+    assert "chmod +x" in (fault.hint or "")
     assert "the folder" in only_fault(lambda: load_one(tmp_path, entrypoint="./folder")).found
     assert "not on PATH" in only_fault(lambda: load_one(tmp_path, entrypoint="no-such-thing")).found
     assert "not on PATH" in only_fault(lambda: load_one(tmp_path, health="cmd: no-such-thing")).found
@@ -39,7 +39,8 @@ def test_programs_that_cannot_be_run(tmp_path: Path) -> None:
 
 def test_a_variable_in_front_is_explained_without_its_value(tmp_path: Path) -> None:
     fault = only_fault(lambda: load_one(tmp_path, entrypoint="TOKEN=hunter2 python app.py"))
-    assert "TOKEN" in fault.found and fault.hint == "variables are set in env"
+    assert "TOKEN" in fault.found
+    assert fault.hint == "variables are set in env"
     assert "hunter2" not in str(fault)
 
 

@@ -42,7 +42,8 @@ def test_a_missing_dependency_has_the_nearest_id(tmp_path: Path) -> None:
 
 def test_a_dependency_twice_names_the_first(tmp_path: Path) -> None:
     fault = only_fault(lambda: load(tmp_path, *chain(a=[], b=["a", {"id": "a", "condition": "started"}])))
-    assert fault.pointer == "/components/1/depends_on/1/id" and "the first is on line" in (fault.hint or "")
+    assert fault.pointer == "/components/1/depends_on/1/id"
+    assert "the first is on line" in (fault.hint or "")
 
 
 def test_a_diamond_is_no_cycle(tmp_path: Path) -> None:

@@ -199,14 +199,14 @@ def test_faults_of_shape_do_not_hide_the_others(tmp_path: Path) -> None:
 def test_a_key_twice_in_an_object_is_a_fault(tmp_path: Path) -> None:
     path = write(
         tmp_path,
-        '{"mission": "demo",\n "components": [{"id": "a", "layer": "l", "entrypoint": "sh", "health": "notify",\n'
-        '   "health": "tcp://h:1"}],\n "mission": "demo"}',
+        '{"mission": "demo",\n "components": [{"id": "a", "layer": "l", "entrypoint": "sh",\n'
+        '   "health": "notify", "health": "tcp://h:1"}],\n "mission": "demo"}',
     )
     from razar.config.load import load_mission
 
     faults = faults_of(lambda: load_mission(path, environ=ENVIRON, layers=()))
     assert [(f.pointer, f.line, f.hint) for f in faults] == [
-        ("/components/0/health", 3, "the first is on line 2"),
+        ("/components/0/health", 3, "the first is on line 3"),
         ("/mission", 4, "the first is on line 1"),
     ]
 
@@ -239,7 +239,7 @@ def test_texts_full_of_punctuation_are_no_repeated_keys(tmp_path: Path, text: st
         ({"cwd": ""}, "/components/0/cwd"),
         ({"entrypoint": []}, "/components/0/entrypoint"),
         ({"entrypoint": " "}, "/components/0/entrypoint"),
-        ({"entrypoint": ["python", "a\0b"]}, "/components/0/entrypoint"),
+        ({"entrypoint": ["python", "a\0b"]}, "/components/0/entrypoint/1"),
         ({"env_file": "nothing"}, "/components/0/env_file"),
     ],
 )
@@ -266,7 +266,8 @@ def test_mission_approval_is_the_default_of_its_components(tmp_path: Path) -> No
 
 def test_a_layer_with_nearly_the_name_of_an_environment_is_a_warning(tmp_path: Path) -> None:
     config = load(tmp_path, component(layer="crwon", entrypoint="sh"), layers=("crown",))
-    assert len(config.warnings) == 1 and 'did you mean "crown"?' in config.warnings[0]
+    assert len(config.warnings) == 1
+    assert 'did you mean "crown"?' in config.warnings[0]
     assert load(tmp_path, component(layer="other", entrypoint="sh"), layers=("crown",)).warnings == ()
 
 

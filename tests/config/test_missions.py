@@ -43,7 +43,8 @@ def test_the_missions_there_are_get_named(tmp_path: Path) -> None:
 
 def test_no_mission_at_all(tmp_path: Path) -> None:
     fault = only_fault(lambda: find_mission("demo", config=None, folder=str(tmp_path)))
-    assert "missions/demo.json" in fault.expected and "boot_config.json" in fault.expected
+    assert "missions/demo.json" in fault.expected
+    assert "boot_config.json" in fault.expected
     path = str(tmp_path / "x.json")
     assert only_fault(lambda: find_mission(None, config=path, folder="/")).file == path
     assert only_fault(lambda: find_mission("demo", config=path, folder="/")).file == path

@@ -45,7 +45,8 @@ def test_every_value_and_key_is_found(value: object, style: dict[str, Any]) -> N
     text = json.dumps(value, **style)
     wanted = dict(pointers(value))
     scan = scan_json(text, wanted)
-    assert set(scan.places) == set(wanted) and scan.repeated == ()
+    assert set(scan.places) == set(wanted)
+    assert scan.repeated == ()
     for pointer, item in wanted.items():
         place = scan.place(pointer)
         assert json.JSONDecoder().raw_decode(text, offset(text, place.value))[0] == item

@@ -24,6 +24,7 @@ SECRET = "hunter2"
         (f"user:{SECRET}@host", "host"),
         (f"http:/user:{SECRET}@host", "host"),
         (f"http://host/?token={SECRET}#x", "http://host/?…"),
+        (f"curl -H {SECRET} http://host/x -d {SECRET}", "http://host/x …"),
         ("plain text", "plain text"),
     ],
 )
@@ -53,6 +54,8 @@ def test_long_texts_are_shortened() -> None:
         {"health": "${TOKEN}"},
         {"health": f"cmd: curl -H 'X: {SECRET}"},
         {"health": f"cmd: no-such-program --token {SECRET}"},
+        {"health": f"curl -H 'X: {SECRET}' http://host/"},
+        {"health": f"curl -H 'X: {SECRET}' host"},
         {"env": {"TOKEN": [SECRET]}},
         {"env": {"TOKEN": {SECRET + "x": 1}}},
         {"env": SECRET},
@@ -71,7 +74,9 @@ def test_faults_of_components(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, component(**changes), environ=environ)
     error = caught.value
-    assert SECRET not in str(error) and SECRET not in repr(error) and SECRET not in error.to_json().decode()
+    assert SECRET not in str(error)
+    assert SECRET not in repr(error)
+    assert SECRET not in error.to_json().decode()
     assert error.__cause__ is None
 
 

@@ -13,7 +13,7 @@ from razar.config.faults import Problem
 from razar.config.units import seconds, size_bytes
 from razar.config.words import expand, split_words
 
-from .support import component, load, load_one, only_fault
+from .support import component, faults_of, load, load_one, only_fault
 
 VARIABLES = {"A": "1", "EMPTY": "", "SPACE": "x y", "REFERENCE": "${A}"}
 
@@ -48,7 +48,15 @@ def test_broken_references(text: str) -> None:
 
 def test_an_unset_variable_is_named(tmp_path: Path) -> None:
     fault = only_fault(lambda: load_one(tmp_path, entrypoint="python ${NOWHERE}"))
-    assert "NOWHERE" in fault.found and "${NOWHERE:-default}" in (fault.hint or "")
+    assert fault.found == "NOWHERE, not set in the environment"
+    assert "${NOWHERE:-default}" in (fault.hint or "")
+
+
+def test_every_unset_variable_is_named(tmp_path: Path) -> None:
+    faults = faults_of(lambda: load_one(tmp_path, entrypoint="python ${ONE}${TWO}${ONE} ${THREE}"))
+    assert [f.found.partition(",")[0] for f in faults] == ["ONE and TWO", "THREE"]
+    faults = faults_of(lambda: load_one(tmp_path, entrypoint=["python", "${ONE}", "${TWO}"]))
+    assert [f.pointer for f in faults] == ["/components/0/entrypoint/1", "/components/0/entrypoint/2"]
 
 
 def test_a_value_never_becomes_several_words(tmp_path: Path) -> None:
@@ -82,6 +90,11 @@ def test_words_are_those_of_a_posix_shell(text: str) -> None:
             split_words(text)
         return
     assert split_words(text) == expected
+
+
+def test_a_command_has_a_longest_length() -> None:
+    with pytest.raises(Problem):
+        split_words("x " * 100_000)
 
 
 @pytest.mark.parametrize(

@@ -81,17 +81,31 @@ def test_json_is_one_object_per_fact_with_the_errors_on_stderr_too() -> None:
     assert errors[0] == "ERROR disk is full" and errors[-1].startswith("ERROR Mission demo failed")
 
 
-def test_nobody_reading_is_no_fault() -> None:
-    read, write = os.pipe()
-    os.close(read)
-    with os.fdopen(write, "w") as out:
-        console = PlainConsole("demo", out, io.StringIO())
-        _failing().tell(console)
-        console.close()
-        # What is left in the buffer cannot be written either.
-        with pytest.raises(BrokenPipeError):
-            out.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+_PROGRAM = """
+import sys
+from razar.console import make_console
+console = make_console("demo", json=sys.argv[1] == "json")
+for number in range(int(sys.argv[2])):
+    console.line("INFO", f"{number} " + "x" * 100)
+console.close()
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_nobody_reading_is_no_fault(form: str) -> None:
+    command = f"{sys.executable} -c '{_PROGRAM}' {form} 5000 | true; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert (run.returncode, run.stderr) == (7, "")
+
+
+def test_a_reader_that_never_reads_does_not_keep_the_program_from_ending() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, "plain", "5000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert program.wait(30) == 7
+        assert program.stderr.read() == b""
 
 
 def test_a_reader_that_does_not_read_stops_nothing() -> None:
@@ -110,12 +124,13 @@ def test_a_reader_that_does_not_read_stops_nothing() -> None:
 
 
 def test_a_terminal_without_unicode_gets_escapes() -> None:
-    raw = io.BytesIO()
-    out = io.TextIOWrapper(raw, encoding="ascii")
-    console = PlainConsole("demo", out, io.StringIO())
-    console.line("INFO", "grüße")
-    console.close()
-    assert raw.getvalue() == b"gr\\xfc\\xdfe\n"
+    read, write = os.pipe()
+    with os.fdopen(write, "w", encoding="ascii") as out, os.fdopen(read, "rb") as reader:
+        console = PlainConsole("demo", out, io.StringIO())
+        console.line("INFO", "grüße")
+        console.close()
+        out.close()
+        assert reader.read() == b"gr\\xfc\\xdfe\n"
 
 
 class _Terminal:

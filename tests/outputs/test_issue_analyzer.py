@@ -176,7 +176,9 @@ def test_a_package_that_only_the_log_knows_is_not_added(
     path.parent.mkdir(parents=True)
     path.write_text("GET /?q=\nModuleNotFoundError: No module named 'evil_package'\n")
     assert main([str(path), "--apply", "--json"]) == 0
-    (fix,) = json.loads(capsys.readouterr().out)["fixes"]
+    document = json.loads(capsys.readouterr().out)
+    (fix,) = document["fixes"]
+    assert "Add what provides evil_package to the layer of" in document["findings"][0]["suggestion"]
     assert fix["applied"] is False and "by hand" in fix["reason"]
     assert (mission / "razar_env.yaml").read_text() == ENVIRONMENTS
 

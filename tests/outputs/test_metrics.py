@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -78,6 +79,13 @@ def test_the_names_and_labels_are_the_promised_ones() -> None:
         "razar_handover_seconds": ("agent", "outcome"),
         "razar_quarantined_components": (),
     }
+
+
+def test_the_page_about_metrics_names_them_all_with_type_and_labels() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = [row.strip("|").split("|") for row in page.splitlines() if row.startswith("| `razar_")]
+    documented = {row[0].strip(" `"): (row[1].strip(), row[2].replace("`", "").strip()) for row in rows}
+    assert documented == {metric.name: (metric.kind, ", ".join(metric.labels)) for metric in TABLE}
 
 
 def test_counters_of_known_components_are_zero_before_anything_happened(scraper: Scraper) -> None:

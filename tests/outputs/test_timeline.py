@@ -155,8 +155,9 @@ HEAVY = (
 def test_the_boot_path_imports_nothing_heavy() -> None:
     code = (
         "import asyncio, msgspec, sys; before = set(sys.modules)\n"
-        "import razar.boot_log, razar.console, razar.metrics, razar.mission_logger, razar.quarantine_manager\n"
-        "import razar.recent_events, razar.state, razar.tracing, razar.utils.logging\n"
+        "import razar.boot_log, razar.console, razar.metrics, razar.mission_logger\n"
+        "import razar.quarantine_manager, razar.recent_events, razar.state, razar.tracing\n"
+        "import razar.utils.logging\n"
         "print(*(set(sys.modules) - before), sep='\\n')"
     )
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}

@@ -1,4 +1,31 @@
-//! The one extension module of the project.
+//! The one extension module: the Python face of the neoabzu crates.
+//!
+//! Each crate has a submodule here, named as its Python package, and nothing else knows Python. To add one:
+//! write `#[pymodule(submodule, name = "neoabzu_x")] pub mod module` in a
+//! module of this crate, and name it among the exports below.
+
 use pyo3::prelude::*;
-#[pymodule]
-mod _native {}
+use pyo3::types::PyModule;
+
+mod core;
+
+#[pymodule(gil_used = true)]
+mod _native {
+    use super::{Bound, PyAnyMethods, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::core::module;
+
+    /// Submodules of an extension are attributes until `sys.modules` names them.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let modules = module.py().import("sys")?.getattr("modules")?;
+        let name = module.name()?;
+        for (attribute, value) in module.dict() {
+            if value.is_instance_of::<PyModule>() {
+                modules.set_item(format!("{name}.{attribute}"), value)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -70,6 +70,14 @@ impl<T> Cache<T> {
         Ok(compiled)
     }
 
+    /// Forgets every program, and the counts.
+    pub fn clear(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entries.clear();
+        kept.hits = 0;
+        kept.misses = 0;
+    }
+
     pub fn info(&self) -> CacheInfo {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         CacheInfo {

@@ -42,7 +42,6 @@ fn run_all() -> usize {
     let nested = (0..Limits::DEFAULT.value_depth - 1).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
     let mut compiled = 0;
     for source in worst() {
-        if std::env::var("SHOW").is_ok() { eprintln!("{}", &source[..source.len().min(60)]); }
         if let Ok(program) = Program::compile(&source) {
             compiled += 1;
             let variables: Variables =
@@ -57,7 +56,7 @@ fn run_all() -> usize {
 
 #[test]
 fn the_worst_nesting_overflows_no_stack() {
-    for kilobytes in [256, 1024, 8 * 1024] {
+    for kilobytes in [256, 8 * 1024] {
         let thread = std::thread::Builder::new().stack_size(kilobytes << 10);
         let compiled = thread.spawn(run_all).unwrap().join().unwrap();
         assert!(compiled > 60, "most of the worst must be within the limits: {compiled}");

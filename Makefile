@@ -1,0 +1,94 @@
+# RAZAR: `make demo` and `make test` need Python 3.11+, cargo, a C compiler and make; they make the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+UV := $(BIN)/uv
+STAMPS := $(VENV)/.stamps
+
+RUST := Cargo.toml Cargo.lock $(shell find neoabzu_crates -name '*.rs' -o -name 'Cargo.toml')
+PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_kimicho neoabzu_crown)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench lock schemas clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMPS)/extension ## make .venv with what RAZAR needs to run, and build the Rust extension
+
+demo: setup ## boot the demo mission in the foreground; Ctrl-C stops it
+	@exec $(PY) examples/demo/run.py $(ARGS)
+
+test: lint test-rust test-python ## lint, types, Rust tests, Python tests
+
+lint: $(STAMPS)/dev $(STAMPS)/extension ## formatting, lint, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test-rust: check-rust ## the tests of the crates
+	cargo test --workspace --exclude razar-native --locked -q
+
+test-python: $(STAMPS)/dev $(STAMPS)/extension ## the Python tests
+	$(PY) -m pytest -n 2 $(ARGS)
+
+bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
+	$(PY) -m benchmarks.boot_overhead $(ARGS)
+
+schemas: setup ## write docs/schemas from the configuration's types
+	$(PY) -m razar.config.schema
+
+lock: $(STAMPS)/uv ## resolve requirements/*.in anew, with hashes
+	for name in bootstrap runtime build dev; do \
+	  $(UV) pip compile -q --universal --generate-hashes --no-header --python-version 3.11 --upgrade \
+	    requirements/$$name.in -o requirements/$$name.txt || exit 1; \
+	done
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) target build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis razar/_native*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- what the targets are made of -----------------------------------------------------------------
+
+check-python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "make: $(PYTHON) is missing. Debian, Ubuntu: apt-get install python3 python3-venv. Another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $$($(PYTHON) --version) is too old, 3.11 or newer is needed. Another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: $(PYTHON) has no venv module. Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
+
+check-rust:
+	@command -v cargo >/dev/null 2>&1 || { \
+	  echo "make: cargo is missing. Get Rust 1.88 or newer from https://rustup.rs, or your distribution"; exit 1; }
+	@command -v cc >/dev/null 2>&1 || { \
+	  echo "make: a C compiler (cc) is missing. Debian, Ubuntu: apt-get install build-essential"; exit 1; }
+
+$(STAMPS)/uv: requirements/bootstrap.txt | check-python
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --require-hashes -r requirements/bootstrap.txt
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/runtime: requirements/runtime.txt $(STAMPS)/uv
+	$(UV) pip install -q --compile-bytecode --require-hashes -p $(PY) -r requirements/runtime.txt
+	@touch $@
+
+$(STAMPS)/build: requirements/build.txt $(STAMPS)/uv
+	$(UV) pip install -q --require-hashes -p $(PY) -r requirements/build.txt
+	@touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/runtime
+	$(UV) pip install -q --compile-bytecode --require-hashes -p $(PY) -r requirements/dev.txt
+	@touch $@
+
+$(STAMPS)/extension: $(RUST) pyproject.toml $(STAMPS)/runtime $(STAMPS)/build | check-rust
+	VIRTUAL_ENV=$(abspath $(VENV)) PATH=$(abspath $(BIN)):$$PATH $(BIN)/maturin develop --release --locked --uv
+	@$(PY) -m compileall -q $(PACKAGES) || true
+	@touch $@

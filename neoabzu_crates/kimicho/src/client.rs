@@ -1,0 +1,287 @@
+//! The blocking client: one request at a time per thread, within limits.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Proxy, Timeout};
+
+use crate::answer::normalise;
+use crate::breaker::Breaker;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Kind, explain, wait_asked_for};
+use crate::secret::Secret;
+
+/// The largest answer that is read, in bytes.
+pub const MAX_ANSWER: u64 = 8 << 20;
+/// The longest a connection may take, within the limit on the whole.
+const CONNECT: Duration = Duration::from_secs(5);
+/// The first pause before another try; each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(250);
+/// How long nobody asks once the quota is used up.
+const QUOTA_PAUSE: Duration = Duration::from_secs(300);
+
+/// What a client needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How messages call the other side.
+    pub name: String,
+    pub endpoint: Endpoint,
+    pub key: Option<Secret>,
+    /// The model asked for; without it the request's own.
+    pub model: Option<String>,
+    /// Limit on one request, from the look-up of the name to the last byte of the answer.
+    pub timeout: Duration,
+    /// How often a request is made again, all within three times the timeout.
+    pub retries: u32,
+    /// Whether tool calls written as text are read.
+    pub marked: bool,
+}
+
+/// A client that keeps its connections. Threads may share it; after a fork it starts anew.
+#[derive(Debug)]
+pub struct Client {
+    settings: Settings,
+    agent: Mutex<(u32, Agent)>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Client {
+    /// # Errors
+    /// [`Kind::Configuration`] for a key that no header can carry.
+    pub fn new(settings: Settings) -> Result<Client, Error> {
+        if settings.key.as_ref().is_some_and(|key| !key.fits_header()) {
+            return Err(Error::configuration("the API key holds a character that an HTTP header cannot carry"));
+        }
+        let agent = Mutex::new((std::process::id(), agent(&settings.endpoint)));
+        Ok(Client { settings, agent, breaker: Mutex::default() })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Asks for a chat completion, again where that may help. `body` holds at least `messages`.
+    ///
+    /// # Errors
+    /// The last failure, with the number of requests made. [`Kind::Quota`] is never tried again.
+    pub fn complete(&self, body: &Map<String, Value>, traceparent: Option<&str>) -> Result<Value, Error> {
+        let body = self.body(body);
+        let end = Instant::now() + self.settings.timeout.saturating_mul(3);
+        let mut attempts = 0;
+        loop {
+            self.ask_breaker(attempts)?;
+            let guard = Trial(self);
+            attempts += 1;
+            let left = end.saturating_duration_since(Instant::now());
+            let outcome = self.post(&body, traceparent, self.settings.timeout.min(left));
+            guard.settle(&outcome);
+            let error = match outcome {
+                Ok(answer) => return Ok(answer),
+                Err(error) => Error { attempts, ..error },
+            };
+            let pause = error.retry_after.unwrap_or_else(|| jittered(PAUSE * (1 << (attempts - 1).min(6))));
+            if !error.again || attempts > self.settings.retries || Instant::now() + pause >= end {
+                return Err(error);
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Asks once, whatever the breaker says.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub fn attempt(&self, body: &Map<String, Value>, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
+        let outcome = self.post(&self.body(body), traceparent, limit);
+        outcome.map_err(|error| Error { attempts: 1, ..error })
+    }
+
+    /// Whether the other side answers HTTP at all, by asking for the list of its models.
+    ///
+    /// # Errors
+    /// [`Kind::Timeout`] or [`Kind::Upstream`].
+    pub fn probe(&self, limit: Duration) -> Result<(), Error> {
+        let request = self.agent().get(self.settings.endpoint.models_url());
+        let request = match self.authorization() {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        };
+        let config = request.config().timeout_global(Some(limit)).timeout_connect(Some(CONNECT.min(limit)));
+        let response = config.build().call().map_err(|error| self.failure(&error))?;
+        match response.status().as_u16() {
+            status @ 500.. => Err(explain(&self.settings.name, status, b"", None, &[])),
+            _ => Ok(()),
+        }
+    }
+
+    fn body(&self, body: &Map<String, Value>) -> String {
+        let mut body = body.clone();
+        if let Some(model) = &self.settings.model {
+            body.insert("model".into(), model.as_str().into());
+        }
+        body.shift_remove("stream");
+        body.shift_remove("stream_options");
+        Value::Object(body).to_string()
+    }
+
+    /// The agent, made anew in a process that was forked: two processes must not share connections.
+    fn agent(&self) -> Agent {
+        let mut agent = lock(&self.agent);
+        let pid = std::process::id();
+        if agent.0 != pid {
+            *agent = (pid, self::agent(&self.settings.endpoint));
+        }
+        agent.1.clone()
+    }
+
+    fn authorization(&self) -> Option<String> {
+        let Settings { key, endpoint, .. } = &self.settings;
+        let bearer = key.as_ref().map(|key| format!("Bearer {}", key.expose()));
+        bearer.or_else(|| endpoint.basic.as_ref().map(|basic| basic.expose().to_owned()))
+    }
+
+    fn post(&self, body: &str, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
+        let Settings { name, endpoint, key, .. } = &self.settings;
+        let mut request = self.agent().post(endpoint.chat_url()).content_type("application/json");
+        if let Some(value) = self.authorization() {
+            request = request.header("authorization", value);
+        }
+        if let Some(value) = traceparent.filter(|text| is_traceparent(text)) {
+            request = request.header("traceparent", value);
+        }
+        let config = request.config().timeout_global(Some(limit)).timeout_connect(Some(CONNECT.min(limit)));
+        let mut response = config.build().send(body).map_err(|error| self.failure(&error))?;
+        let status = response.status().as_u16();
+        let wait = wait_asked_for(|header| response.headers().get(header)?.to_str().ok());
+        let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        let read = read.map_err(|error| self.failure(&error));
+        let secrets: Vec<&Secret> = key.iter().chain(endpoint.basic.as_ref()).collect();
+        if !(200..300).contains(&status) {
+            return Err(explain(name, status, &read.unwrap_or_default(), wait, &secrets));
+        }
+        let answer = normalise(&read?, self.settings.marked, &secrets);
+        answer.map_err(|error| Error { status: Some(status), message: format!("{name}: {error}"), ..error })
+    }
+
+    fn failure(&self, error: &ureq::Error) -> Error {
+        let who = &self.settings.name;
+        match error {
+            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+                Error::new(Kind::Timeout, format!("{who} cannot be reached: no connection within the time limit")).transient()
+            }
+            ureq::Error::Timeout(_) => Error::new(Kind::Timeout, format!("{who} did not answer within the time limit")),
+            ureq::Error::BodyExceedsLimit(limit) => {
+                Error::malformed(format!("the answer of {who} is larger than {limit} bytes"))
+            }
+            ureq::Error::HostNotFound => {
+                Error::new(Kind::Upstream, format!("{who} cannot be reached: the name of its host cannot be resolved"))
+            }
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Error::new(Kind::Upstream, format!("{who} cannot be reached: nothing listens there")).transient()
+            }
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Error::new(Kind::Timeout, format!("{who} did not answer within the time limit"))
+            }
+            ureq::Error::Io(error) => {
+                Error::new(Kind::Upstream, format!("the connection to {who} broke ({})", error.kind())).transient()
+            }
+            ureq::Error::Rustls(error) => Error::new(Kind::Upstream, format!("TLS with {who} failed: {error}")),
+            ureq::Error::ConnectionFailed => {
+                Error::new(Kind::Upstream, format!("{who} cannot be reached")).transient()
+            }
+            // The other kinds name what is wrong with the protocol; none quotes a header of ours.
+            ureq::Error::Protocol(_) | ureq::Error::LargeResponseHeader(..) => {
+                Error::new(Kind::Upstream, format!("{who} does not keep to HTTP")).transient()
+            }
+            _ => Error::new(Kind::Upstream, format!("the request to {who} failed")),
+        }
+    }
+
+    fn ask_breaker(&self, attempts: u32) -> Result<(), Error> {
+        let wait = match lock(&self.breaker).ask(Instant::now()) {
+            Ok(()) => return Ok(()),
+            Err(wait) => wait,
+        };
+        let message = format!(
+            "{} is not asked: it failed too often, the next try is in {:.0} s",
+            self.settings.name,
+            wait.as_secs_f64().ceil()
+        );
+        let code = Some("circuit_open".to_owned());
+        Err(Error { retry_after: Some(wait), attempts, code, ..Error::new(Kind::Upstream, message) })
+    }
+}
+
+/// Frees the breaker's one trial if the request ends in a panic.
+struct Trial<'c>(&'c Client);
+
+impl Trial<'_> {
+    fn settle(self, outcome: &Result<Value, Error>) {
+        let now = Instant::now();
+        let mut breaker = lock(&self.0.breaker);
+        match outcome {
+            Ok(_) => breaker.succeeded(),
+            Err(error) => match error.kind {
+                Kind::Quota => breaker.open_for(QUOTA_PAUSE, now),
+                Kind::Timeout | Kind::Upstream | Kind::Malformed => breaker.failed(now),
+                // It is there; what it does not like is the request, or how many there are.
+                Kind::Configuration | Kind::Authentication | Kind::RateLimit | Kind::Refused => breaker.undecided(),
+            },
+        }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.breaker).undecided();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn agent(endpoint: &Endpoint) -> Agent {
+    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        // The key is for the place that was configured: a redirect is an answer, not an instruction.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // A proxy for plain HTTP would read the key.
+        .proxy(if endpoint.secure { Proxy::try_from_env() } else { None })
+        .user_agent(concat!("neoabzu-kimicho/", env!("CARGO_PKG_VERSION")))
+        .max_response_header_size(64 << 10)
+        .build()
+        .new_agent()
+}
+
+/// Whether a text is a `traceparent` of the W3C's Trace Context.
+pub fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [2, 32, 16, 2] && text.split('-').all(hex)
+}
+
+/// Between half and all of it, so that several callers do not come back at the same instant.
+fn jittered(pause: Duration) -> Duration {
+    let nanoseconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
+    pause.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traceparents() {
+        assert!(is_traceparent(&format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16))));
+        for text in ["", "00-x\r\nEvil: 1", &format!("00-{}-{}-01", "A".repeat(32), "b".repeat(16))] {
+            assert!(!is_traceparent(text), "{text}");
+        }
+    }
+}

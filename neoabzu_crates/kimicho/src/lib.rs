@@ -1,0 +1,21 @@
+//! Kimi K2 over OpenAI-style chat completions.
+//!
+//! [`Client`] asks an endpoint within limits on time and size, again where the table of errors says that
+//! this may help, and not at all for a while once it has failed too often. What comes back has one form,
+//! wherever the model has written its tool calls.
+
+mod answer;
+mod breaker;
+mod client;
+mod endpoint;
+mod error;
+pub mod markers;
+mod secret;
+
+pub use answer::normalise;
+pub use breaker::Breaker;
+pub use client::{Client, MAX_ANSWER, Settings, is_traceparent};
+pub use endpoint::Endpoint;
+pub use error::{Error, Kind, explain, wait_asked_for};
+pub use secret::{MASK, Secret, clean};
+pub use serde_json;

@@ -1,0 +1,5 @@
+"""The extension module. Its submodules have packages of their own, which hold their types."""
+
+from types import ModuleType
+
+neoabzu_core: ModuleType

@@ -1,0 +1,31 @@
+"""Keeps a mission that does not run from being booted while something of it is changed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from razar.control_socket import LOCK_NAME
+from razar.mission_lock import AlreadyRunningError
+
+__all__ = ["no_boot"]
+
+
+@contextmanager
+def no_boot(logs: str) -> Iterator[None]:
+    """Hold the mission's lock together with others like us, so that no supervisor can take it.
+
+    The file is left as it is: its content tells the next boot whether the last one was killed.
+    Raises AlreadyRunningError, or OSError if the file cannot be opened.
+    """
+    fd = os.open(os.path.join(logs, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(None) from None
+        yield
+    finally:
+        os.close(fd)
