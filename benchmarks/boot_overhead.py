@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import managers
@@ -203,7 +203,7 @@ def document(rows: list[dict[str, object]], runs: int) -> str:
     peers = ", ".join(f"{name} {version}" for name, version in PEERS.items())
     return f"""# Boot overhead
 
-Taken {datetime.now(timezone.utc):%Y-%m-%d} on {machine}; medians of {runs} runs, all managers in the same
+Taken {datetime.now(UTC):%Y-%m-%d} on {machine}; medians of {runs} runs, all managers in the same
 session. Peers: {peers}. Made by `python -m benchmarks.boot_overhead --write docs/benchmarks.md`.
 
 Milliseconds since the manager's process was started. *first*: the first component runs; *all*: the

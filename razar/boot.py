@@ -127,9 +127,13 @@ class Boot:
 
         for component, processes in leftovers.find(spawned).items():
             pids = ", ".join(str(process.pid) for process in processes)
-            self._out.warn(f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it")
+            self._out.warn(
+                f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it"
+            )
             for process in await leftovers.stop(processes):
-                raise PreparationError(1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped")
+                raise PreparationError(
+                    1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped"
+                )
 
     async def _build_environments(self) -> None:
         if not self._environments:

@@ -28,7 +28,7 @@ def evaluate_conditions(
     skipped = {}
     for component in conditional:
         assert component.when is not None
-        variables = {
+        variables: dict[str, object] = {
             "env": dict(environ),
             "mission": config.mission,
             "layer": component.layer,

@@ -204,7 +204,7 @@ class Prober:
             error = f"no answer within {probe.timeout:g} s"
         except OSError as failure:
             error = f"the probe could not be made: {failure.strerror}"
-        except Exception:  # noqa: BLE001 - a fault of one probe must not end the probing
+        except Exception:
             _log.exception("the probe of %s", probing.target.component)
             error = "the probe could not be made because of a fault in RAZAR; see its log"
         if self._on_probe is not None:

@@ -10,7 +10,7 @@ from razar.config.model import MissionConfig
 from razar.engine import effects, events
 from razar.engine.plan import Plan
 from razar.health_checks import Prober, ProbeTarget, port_conflict
-from razar.launchers.base import LaunchError, Launcher
+from razar.launchers.base import Launcher, LaunchError
 from razar.wording import Level
 
 __all__ = ["MissionAdapters"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import asyncio
 import os
-import secrets
 import socket
 import struct
 
@@ -40,7 +39,7 @@ class NotifySocket:
         self._changed = asyncio.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        name = f"razar/notify/{secrets.token_hex(8)}"
+        name = f"razar/notify/{os.urandom(8).hex()}"
         self._socket.bind(f"\0{name}")
         #: The value for NOTIFY_SOCKET.
         self.address = f"@{name}"

@@ -25,6 +25,9 @@ from razar.config.wire import (
 
 __all__ = ["normalise_component"]
 
+#: What ``when`` can look at.
+_VARIABLES = ("env", "mission", "layer", "crown")
+
 
 def normalise_component(
     entry: ComponentEntry, at: Pointer, context: Context, *, approval: Approval
@@ -49,7 +52,7 @@ def normalise_component(
             _check_probe_program(entry.health, probe, at, context, cwd, search)
     when = entry.when.strip()
     if when != "true":
-        context.expression((*at, "when"), when)
+        context.expression((*at, "when"), when, _VARIABLES)
     restart = _restart(entry.restart, (*at, "restart"), context)
     stop = _stop(entry.stop, (*at, "stop"), context)
     repair = _repair(entry.repair, (*at, "repair"), context, approval)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from razar.config.collector import Collector, Pointer
@@ -15,8 +15,8 @@ from razar.config.words import expand, split_words
 
 __all__ = ["CheckExpression", "Context"]
 
-#: Compiles an expression and raises an exception, with its ``position`` if known, if it cannot.
-CheckExpression = Callable[[str], object]
+#: Compiles an expression over the variables with these names; raises ValueError if it cannot.
+CheckExpression = Callable[[str, Sequence[str]], object]
 
 
 class Context:
@@ -92,8 +92,8 @@ class Context:
             self.faults.add(at, describe(value), "a duration above zero")
         return result
 
-    def expression(self, at: Pointer, value: str) -> str:
-        """Compile an expression to see whether it can be."""
+    def expression(self, at: Pointer, value: str, variables: Sequence[str]) -> str:
+        """Compile an expression over ``variables`` to see whether it can be."""
         if self._check_expression is None and not self._core_missing:
             from importlib import import_module
 
@@ -109,13 +109,10 @@ class Context:
                 )
         if self._check_expression is not None:
             try:
-                self._check_expression(value)
-            except Exception as error:  # The extension has an exception type of its own.
-                self.faults.add(at, f"{quote(value)}: {_why(error)}", "a CEL expression")
+                self._check_expression(value, variables)
+            except ValueError as error:
+                unknown = getattr(error, "name", None)
+                hint = self.faults.suggest(unknown, variables) if isinstance(unknown, str) else None
+                found = f"{quote(value)}: {printable(str(error), 300)}"
+                self.faults.add(at, found, f"a CEL expression over {', '.join(variables)}", hint)
         return value
-
-
-def _why(error: Exception) -> str:
-    """Say what is wrong with an expression, and where inside it."""
-    message, position = printable(str(error), 300), getattr(error, "position", None)
-    return f"{message} at character {position}" if isinstance(position, int) else message

@@ -34,8 +34,8 @@ def load_mission(
     ``environ`` is where ``${VAR}``, CROWN_WS_URL and PATH come from. ``layers`` are those of
     razar_env.yaml: programs of a component in one of them may come from an environment that is
     not built yet, so they are not looked up; None stands for layers that are not known.
-    ``check_expression`` compiles an expression; without it neoabzu_core does, imported only if
-    there is an expression.
+    ``check_expression`` compiles an expression over the variables it is given the names of; without
+    it neoabzu_core does, imported only if there is an expression.
     """
     data = read_bytes(path)
     faults = Collector(path)

@@ -19,6 +19,8 @@ __all__ = ["normalise_probe"]
 _KINDS: tuple[ProbeKind, ...] = ("http", "tcp", "grpc", "ws", "file", "cmd", "log", "notify", "exit")
 #: Kinds whose probe gets an answer that an expression can look at.
 _ANSWERING = frozenset({"http", "grpc", "ws", "cmd"})
+#: What an expression can look at.
+_ANSWER = ("status", "headers", "body", "json", "elapsed")
 _LONGEST_PATTERN = 10_000
 _SCHEMES: dict[str, ProbeKind] = {
     "http": "http",
@@ -109,7 +111,7 @@ def _object(entry: ProbeEntry, at: Pointer, context: Context) -> Probe | None:
     }
     expect = None
     if entry.expect is not UNSET:
-        expect = context.expression((*at, "expect"), entry.expect)
+        expect = context.expression((*at, "expect"), entry.expect, _ANSWER)
         if given and given[0] not in _ANSWERING:
             found = f"an expression for {given[0]}, which has no answer to look at"
             context.faults.add((*at, "expect"), found, f"expect with one of {', '.join(sorted(_ANSWERING))}")

@@ -21,23 +21,30 @@ SECOND_LOOK = 0.002
 SECOND_LOOKS = 5
 
 
+def _open(entry: procfs.Stat) -> int:
+    """Open a pidfd for exactly the process that ``entry`` describes; raises OSError if it is gone."""
+    pidfd = os.pidfd_open(entry.pid)
+    # The descriptor is held while the identity is compared: it cannot change afterwards.
+    now = procfs.stat(entry.pid)
+    if now is None or now.start_time != entry.start_time:
+        os.close(pidfd)
+        raise ProcessLookupError
+    return pidfd
+
+
 def send(entry: procfs.Stat, signum: int) -> bool:
     """Signal exactly the process that ``entry`` describes; False if it is gone or not ours to signal."""
     try:
-        pidfd = os.pidfd_open(entry.pid)
+        pidfd = _open(entry)
     except OSError:
         return False
     try:
-        # The descriptor is held while the identity is compared: it cannot change afterwards.
-        now = procfs.stat(entry.pid)
-        if now is None or now.start_time != entry.start_time:
-            return False
         signal.pidfd_send_signal(pidfd, signum)
-        return True
     except OSError:
         return False
     finally:
         os.close(pidfd)
+    return True
 
 
 class Family:
@@ -105,7 +112,7 @@ class Family:
         if signum == signal.SIGKILL:
             self.kill()
             return
-        if self.gone:
+        if self.gone or self._asked == signal.SIGKILL:
             return
         self._asked = signum
         self._signalled.clear()
@@ -194,11 +201,11 @@ class Family:
 
     def _watch(self, members: dict[int, procfs.Stat]) -> None:
         """Check again as soon as one of them has ended."""
-        for pid in members:
+        for pid, member in members.items():
             if pid in self._watched:
                 continue
             try:
-                pidfd = os.pidfd_open(pid)
+                pidfd = _open(member)
             except OSError as error:
                 if self._checking is None:
                     delay = 0.0 if isinstance(error, ProcessLookupError) else 0.05

@@ -20,6 +20,8 @@ ROUND = 60.0
 ROUND_SHORTEST = 1.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
+#: Lines of log that go with the report of an end.
+TAIL = 20
 
 CLOCK_REALTIME_COARSE = 5  # clock_gettime(2): what the kernel stamps files with
 
@@ -32,12 +34,12 @@ class _Incarnation:
 
     __slots__ = ("family", "log", "number", "since", "size")
 
-    def __init__(self, number: int, log: logs.LogFile, since: int) -> None:
+    def __init__(self, number: int, family: descendants.Family, log: logs.LogFile, since: int) -> None:
         self.number = number
+        self.family = family
         self.log = log
         self.since = since
         self.size = 0
-        self.family: descendants.Family | None = None
 
 
 class LocalLauncher:
@@ -58,7 +60,7 @@ class LocalLauncher:
     def ignite(self, spec: LaunchSpec) -> Launched:
         """Start a process; raises LaunchError if there is none."""
         living = self._living.get(spec.component)
-        if living is not None and living.family is not None:
+        if living is not None:
             holders = ", ".join(living.family.holders())
             raise LaunchError(f"incarnation {living.number} is still there: {holders}")
         log = logs.log_file(spec.log)
@@ -78,10 +80,8 @@ class LocalLauncher:
             os.close(fd)
             if gate is not None:
                 gate.close()
-        incarnation = _Incarnation(spec.incarnation, log, since)
-        incarnation.family = descendants.Family(
-            child, spec.nonce, lambda status: self._gone(spec.component, incarnation, status)
-        )
+        family = descendants.Family(child, spec.nonce, lambda status: self._gone(spec.component, status))
+        incarnation = _Incarnation(spec.incarnation, family, log, since)
         self._living[spec.component] = self._last[spec.component] = incarnation
         if self._timer is None:
             self._look_later(ROUND)
@@ -107,9 +107,9 @@ class LocalLauncher:
     def holders(self, component: str) -> list[str]:
         """Name the processes that are still there, as ``pid 4711 (command)``."""
         living = self._living.get(component)
-        return living.family.holders() if living is not None and living.family is not None else []
+        return living.family.holders() if living is not None else []
 
-    def tail(self, component: str, lines: int = 20) -> tuple[str, ...]:
+    def tail(self, component: str, lines: int = TAIL) -> tuple[str, ...]:
         """Read the last lines of the newest incarnation."""
         last = self._last.get(component)
         return last.log.tail(last.since, lines) if last is not None else ()
@@ -149,10 +149,9 @@ class LocalLauncher:
         living = self._living.get(component)
         return living.family if living is not None and living.number == incarnation else None
 
-    def _gone(self, component: str, incarnation: _Incarnation, status: processes.Status) -> None:
-        if self._living.get(component) is incarnation:
-            del self._living[component]
-        tail = incarnation.log.tail(incarnation.since, 20)
+    def _gone(self, component: str, status: processes.Status) -> None:
+        incarnation = self._living.pop(component)
+        tail = incarnation.log.tail(incarnation.since, TAIL)
         self._report(Exited(component, incarnation.number, status.code, status.signal, tail))
 
     def _rotation(self, component: str, log: logs.LogFile) -> asyncio.Future[bool]:

@@ -152,21 +152,17 @@ class LogFile:
 
     def tail(self, since: int, lines: int) -> tuple[str, ...]:
         """Return the last lines written from a position on, cleaned and cut to LINE_WIDTH."""
-        with self._lock:
-            try:
-                fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                return ()
-            try:
-                end = os.fstat(fd).st_size
-                begin = max(since - self._dropped, end - TAIL_BYTES, 0)
-                at, data = end, b""
+        try:
+            with self._lock, open(self.path, "rb", buffering=0) as file:
+                at = os.fstat(file.fileno()).st_size
+                begin = max(since - self._dropped, at - TAIL_BYTES, 0)
+                data = b""
                 while at > begin and data.count(b"\n") <= lines:
                     step = min(_BLOCK, at - begin)
                     at -= step
-                    data = os.pread(fd, step, at) + data
-            finally:
-                os.close(fd)
+                    data = os.pread(file.fileno(), step, at) + data
+        except OSError:
+            return ()
         found = data.removesuffix(b"\n").split(b"\n")[-lines:]
         return _clean(found) if data and lines > 0 else ()
 
@@ -179,16 +175,19 @@ class LogFile:
         """
         if self._uncuttable:
             return False
-        with self._renaming:
-            try:
+        try:
+            with self._renaming:
                 self._settle()
-                fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-            except OSError:
-                return False
-            try:
-                return self._rotate(fd)
-            finally:
-                os.close(fd)
+                with open(self.path, "rb+", buffering=0) as file:
+                    return self._rotate(file.fileno())
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._uncuttable = error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+            if not self._told:
+                self._told = True
+                _log.warning("%s grows and cannot be rotated: %s", self.path, error.strerror)
+            return False
 
     def _rotate(self, fd: int) -> bool:
         spare = f"{self.path}.new"
@@ -202,13 +201,9 @@ class LogFile:
             with self._lock:
                 _collapse(fd, length)
                 self._dropped += length
-        except OSError as error:
+        except OSError:
             _remove(spare)
-            self._uncuttable = error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-            if not self._told:
-                self._told = True
-                _log.warning("%s grows and cannot be rotated: %s", self.path, error.strerror)
-            return False
+            raise
         self._shift()
         os.rename(spare, f"{self.path}.1")
         return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
@@ -52,53 +51,64 @@ class Completed(Struct, frozen=True, kw_only=True):
 def explain(
     error: OSError | ValueError, argv: Sequence[str], cwd: str | None, path: str | None = None
 ) -> str:
-    """Say in one sentence why a program could not be started."""
-    program = argv[0] if argv else ""
-    name = repr(program)
+    """Say in one sentence why a program could not be started; ``path`` is the PATH it was looked for on."""
+    return f"cannot start {argv[0] if argv else ''!r}: {_reason(error, argv, cwd or '', path or os.defpath)}"
+
+
+def _reason(error: OSError | ValueError, argv: Sequence[str], cwd: str, path: str) -> str:
     if not isinstance(error, OSError):
-        return f"cannot start {name}: its arguments or environment hold a character no program can be given"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES) and cwd is not None:
+        return "its arguments or environment hold a character no program can be given"
+    if cwd and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
         if not os.path.isdir(cwd):
-            return f"cannot start {name}: the working folder {cwd} does not exist"
+            return f"the working folder {cwd} does not exist"
         if not os.access(cwd, os.X_OK):
-            return f"cannot start {name}: no permission to enter the working folder {cwd}"
-    file = os.path.join(cwd or "", program)
+            return f"no permission to enter the working folder {cwd}"
+    file = _find(argv[0], cwd, path)
     match error.errno:
-        case errno.ENOENT | errno.ENOTDIR if "/" not in program:
-            return f"cannot start {name}: there is no such program on PATH ({path or os.defpath})"
-        case errno.ENOENT if interpreter := _interpreter(file):
-            return f"cannot start {name}: its first line names {interpreter}, which does not exist"
+        case errno.ENOENT | errno.ENOTDIR if file is None:
+            return f"there is no such program on PATH ({path})"
         case errno.ENOENT | errno.ENOTDIR:
-            return f"cannot start {name}: there is no file {os.path.normpath(file)}"
-        case errno.EACCES if os.path.isdir(file):
-            return f"cannot start {name}: it is a folder"
+            return _missing_interpreter(file) or f"there is no file {file}"
+        case errno.EACCES if os.path.isdir(file or ""):
+            return "it is a folder"
         case errno.EACCES | errno.EPERM:
-            return f"cannot start {name}: it is not executable (chmod +x {program})"
+            return f"it is not executable (chmod +x {file or argv[0]})"
         case errno.ENOEXEC:
-            return f"cannot start {name}: it is no program for this machine, and no script with a #! line"
+            return "it is no program for this machine, and no script with a #! line"
         case errno.E2BIG:
-            return f"cannot start {name}: its arguments and environment are larger than the kernel takes"
+            return "its arguments and environment are larger than the kernel takes"
         case errno.EMFILE:
             import resource
 
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            return f"cannot start {name}: all {limit} file descriptors are in use (raise it: ulimit -n)"
+            return f"all {limit} file descriptors are in use (raise it: ulimit -n)"
         case errno.EAGAIN:
-            return f"cannot start {name}: the limit of processes is reached (ulimit -u, pids.max)"
-    return f"cannot start {name}: {error.strerror or error}"
+            return "the limit of processes is reached (ulimit -u, pids.max)"
+    return error.strerror or str(error)
 
 
-def _interpreter(file: str) -> str | None:
-    """Return the missing interpreter of an existing script."""
+def _find(program: str, cwd: str, path: str) -> str | None:
+    """Return the file of a program; None if there is none on PATH."""
+    if "/" in program:
+        return os.path.normpath(os.path.join(cwd, program))
+    import shutil
+
+    return shutil.which(program, path=path)
+
+
+def _missing_interpreter(file: str | None) -> str | None:
+    """Say what an existing program needs and does not find."""
     try:
-        with open(file, "rb") as script:
-            first = script.read(256).split(b"\n", 1)[0]
+        with open(file or "", "rb") as program:
+            first = program.read(256).split(b"\n", 1)[0]
     except OSError:
         return None
-    if not first.startswith(b"#!"):
-        return "a loader (see: file)" if first.startswith(b"\x7fELF") else None
-    words = first[2:].split()
-    return words[0].decode(errors="replace") if words else None
+    if first.startswith(b"\x7fELF"):
+        return "the dynamic loader it was built for does not exist here"
+    words = first[2:].split() if first.startswith(b"#!") else []
+    return (
+        f"its first line names {words[0].decode(errors='replace')}, which does not exist" if words else None
+    )
 
 
 class _Output:
@@ -128,8 +138,11 @@ class _Output:
     def _take(self, data: bytes) -> None:
         if self._copy_to is not None:
             view = memoryview(data)
-            while view:
-                view = view[os.write(self._copy_to, view) :]
+            try:
+                while view:
+                    view = view[os.write(self._copy_to, view) :]
+            except OSError:
+                self._copy_to = None  # A full disk must not keep the command from ending.
         if self._keep:
             self.kept += data
             if len(self.kept) > 2 * OUTPUT_LIMIT:
@@ -148,15 +161,15 @@ class _Output:
 
     def finish(self) -> bytes:
         """Take what is still in the pipe, however many others hold it open, and close."""
-        self._loop.remove_reader(self._read)
         try:
             while data := os.read(self._read, 65536):
                 self._take(data)
         except BlockingIOError:
             pass
+        finally:
+            self.close()
         if self._on_line is not None and self._line:
             self._on_line(self._line.decode(errors="replace"))
-        self.close()
         return bytes(self.kept[-OUTPUT_LIMIT:])
 
     def close(self) -> None:
@@ -190,7 +203,7 @@ async def run(
     loop = asyncio.get_running_loop()
     target = stdout if stdout is None or isinstance(stdout, int) else stdout.fileno()
     output = _Output(target, on_line, capture) if capture or on_line is not None else None
-    nonce = secrets.token_hex(8)
+    nonce = os.urandom(8).hex()
     variables = {**(os.environ if env is None else env), NONCE: nonce}
     gone: asyncio.Future[Status] = loop.create_future()
     try:

@@ -41,7 +41,7 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=positive,
         metavar="S",
-        help="wait for S seconds at most, then exit with 1; what was asked for goes on (default: wait to the end)",
+        help="wait S seconds at most, then exit with 1; what was asked for goes on (default: no limit)",
     )
 
 

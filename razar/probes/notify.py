@@ -8,9 +8,15 @@ from razar.probes.base import PASSED, Answer, Check, ProbeError, ProbeTarget
 
 __all__ = ["NotifyCheck"]
 
+#: Seconds without a message after which the missing one is reported.
+PATIENCE = 1.0
+
 
 class NotifyCheck(Check):
-    """No polling: the message ends the pause."""
+    """No polling: the message ends the pause.
+
+    A second without one is worth a complaint.
+    """
 
     keeps_time = True
     revocable = False
@@ -31,4 +37,4 @@ class NotifyCheck(Check):
         if self._socket.ready:
             await super().pause(seconds)
         else:
-            await self._socket.wait(seconds)
+            await self._socket.wait(max(seconds, PATIENCE))

@@ -23,7 +23,10 @@ def port_conflict(probe: Probe) -> str | None:
     """
     if probe.kind not in ("http", "tcp", "ws", "grpc"):
         return None
-    host, port = host_and_port(probe.target)
+    try:
+        host, port = host_and_port(probe.target)
+    except ValueError:
+        return None  # The probe will say so.
     if not net.is_loopback(host):
         return None
     if all(_is_free(family, address) for family, address in net.loopback_addresses(host, port)):

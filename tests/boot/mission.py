@@ -102,7 +102,9 @@ class Mission:
         self.process.send_signal(number)
 
     def _environ(self, more: dict[str, str]) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAZAR_", "CROWN_", "KIMI2_", "OTEL_"))}
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("RAZAR_", "CROWN_", "KIMI2_", "OTEL_"))
+        }
         return kept | {"PYTHONPATH": str(REPOSITORY), "RAZAR_METRICS_PORT": "0"} | self.environment | more
 
     # -- what it wrote ------------------------------------------------------------------------

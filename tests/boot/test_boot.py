@@ -60,7 +60,12 @@ def test_a_component_that_exits_before_it_is_healthy_fails_with_code_and_last_li
 
 
 def test_a_missing_module_is_classed_as_a_dependency(mission: Make) -> None:
-    broken = {"id": "a", "layer": "core", "entrypoint": ["python", "-c", "import no_such_module"], "retries": 0}
+    broken = {
+        "id": "a",
+        "layer": "core",
+        "entrypoint": ["python", "-c", "import no_such_module"],
+        "retries": 0,
+    }
     one = mission({**broken, "health": "tcp://127.0.0.1:9"})
     assert one.boot() == 1
     row = (one.folder / "docs" / "quarantine_log.md").read_text()
@@ -71,7 +76,9 @@ def test_the_mission_goes_on_without_what_failed_and_says_so(mission: Make) -> N
     one = mission(script("a", "exit 1", retries=0), service("b", depends_on=["a"]), service("c")).start()
     one.wait_for_state("c", "running")
     assert one.wait_for_state("b", "blocked")["error"] == "a, which it depends on, is quarantined"
-    until_sync(lambda: any(line.startswith("ERROR Mission demo failed: a is quarantined") for line in one.log))
+    until_sync(
+        lambda: any(line.startswith("ERROR Mission demo failed: a is quarantined") for line in one.log)
+    )
     assert one.process is not None and one.process.poll() is None
     assert one.stop() == 1
 
@@ -103,7 +110,9 @@ def test_quarantine_outlives_the_boot_until_it_is_released(mission: Make) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_before_the_end_of_the_boot_stops_everything(mission: Make, number: signal.Signals) -> None:
+def test_an_interrupt_before_the_end_of_the_boot_stops_everything(
+    mission: Make, number: signal.Signals
+) -> None:
     one = mission(service("a"), script("b", "sleep 1000")).start()
     one.wait_for_state("b", "igniting")
     assert one.stop(number) == 128 + number

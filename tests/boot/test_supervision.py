@@ -53,7 +53,9 @@ def test_the_stop_is_in_reverse_order_and_names_who_holds_it_up(mission: Make) -
     one.wait_for_line("INFO Mission demo complete")
     pid = one.wait_for_state("b", "running")["pid"]
     assert one.stop() == 0
-    waiting = next(index for index, line in enumerate(one.log) if line.startswith("INFO Waiting for b to stop"))
+    waiting = next(
+        index for index, line in enumerate(one.log) if line.startswith("INFO Waiting for b to stop")
+    )
     assert str(pid) in one.log[waiting]
     assert one.log.index("INFO b: stopped") < one.log.index("INFO a: stopped")
     assert one.processes() == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ __all__ = ["ENVIRON", "Check", "component", "faults_of", "load", "load_one", "on
 #: The environment the tests' files see; sh is in /bin everywhere.
 ENVIRON = {"PATH": "/usr/bin:/bin", "HOME": "/home/someone", "EMPTY": "", "PORT": "8123"}
 
-Check = Callable[[str], object]
+Check = Callable[[str, Sequence[str]], object]
 
 
 def component(**changes: Any) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
         component(),
         full,
         component(id="c"),
-        check_expression=lambda expression: None,
+        check_expression=lambda *_: None,
         ignition="parallel",
         crown={"url": "wss://crown:1/x", "policy": "optional", "timeout": "3s", "required_model": None}
         | {"model_launcher": "./launch.sh"},

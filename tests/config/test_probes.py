@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,7 @@ def test_faulty_short_forms(tmp_path: Path, form: str, hint: str | None) -> None
 )
 def test_faulty_object_forms(tmp_path: Path, form: dict[str, object], pointer: str) -> None:
     def call() -> object:
-        return load(tmp_path, component(health=form), check_expression=lambda expression: None)
+        return load(tmp_path, component(health=form), check_expression=lambda *_: None)
 
     fault = only_fault(call)
     assert fault.pointer == "/components/0/health" + pointer
@@ -140,20 +142,41 @@ def test_a_value_that_hides_a_command_is_refused(tmp_path: Path) -> None:
 
 
 def test_expressions_are_compiled(tmp_path: Path) -> None:
-    class Refused(Exception):
-        position = 8
+    seen: dict[str, Sequence[str]] = {}
 
-    seen: list[str] = []
-
-    def check(expression: str) -> None:
-        seen.append(expression)
+    def check(expression: str, variables: Sequence[str]) -> None:
+        seen[expression] = variables
         if "==" not in expression:
-            raise Refused("a name was expected")
+            raise ValueError("line 1, column 8: a name was expected")
 
     good = component(health={"http": "http://h", "expect": "status == 204"}, when=" mission == 'x' ")
     assert load(tmp_path, good, check_expression=check).components[0].when == "mission == 'x'"
-    assert seen == ["mission == 'x'", "status == 204"] or seen == ["status == 204", "mission == 'x'"]
+    assert set(seen["mission == 'x'"]) == {"env", "mission", "layer", "crown"}
+    assert set(seen["status == 204"]) == {"status", "headers", "body", "json", "elapsed"}
     bad = component(health={"http": "http://h", "expect": "status ="}, when="mission .")
     faults = faults_of(lambda: load(tmp_path, bad, check_expression=check))
-    assert [f.pointer for f in faults] == ["/components/0/health/expect", "/components/0/when"]
-    assert all("a name was expected at character 8" in f.found for f in faults)
+    assert [f.found for f in faults] == [
+        '"status =": line 1, column 8: a name was expected',
+        '"mission .": line 1, column 8: a name was expected',
+    ]
+
+
+def test_expressions_need_the_extension_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "neoabzu_core", None)
+    several = [component(id=id, when="mission == 'x'") for id in "ab"]
+    fault = only_fault(lambda: load(tmp_path, *several))
+    assert "neoabzu_core" in fault.found
+    assert "pip install" in (fault.hint or "")
+    assert load_one(tmp_path, when="true").when is None
+
+
+def test_the_extension_module_compiles_expressions(tmp_path: Path) -> None:
+    core = pytest.importorskip("neoabzu_core")
+    if not hasattr(core, "compile_check"):
+        pytest.skip("the extension module is not built")
+    assert load_one(tmp_path, when="mission == 'x'").when == "mission == 'x'"
+    fault = only_fault(lambda: load_one(tmp_path, when="mission == "))
+    assert fault.pointer == "/components/0/when"
+    assert fault.found.startswith('"mission ==": line 1, column ')
+    fault = only_fault(lambda: load_one(tmp_path, when="misson == 'x'"))
+    assert fault.hint == 'did you mean "mission"?'

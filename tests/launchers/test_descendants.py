@@ -157,6 +157,18 @@ async def test_kill_after_the_main_process_has_ended(
     assert not alive(child)
 
 
+async def test_signal_after_kill_does_not_weaken_it(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    launcher.ignite(
+        launch_spec(tmp_path, sh("setsid sh -c 'trap : TERM; echo $$ > pid; sleep 60; sleep 60' & wait"))
+    )
+    await read_pid(tmp_path / "pid")
+    launcher.kill("crown_router", 1)
+    launcher.signal("crown_router", 1, "TERM")
+    assert (await events.exited()).signal == "KILL"
+
+
 async def test_fork_bomb_is_killed_to_the_last(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
@@ -285,7 +297,7 @@ async def test_children_of_libraries_keep_their_status(launcher: LocalLauncher, 
     import subprocess
 
     launcher.ignite(launch_spec(tmp_path, ("sleep", "60")))
-    process = subprocess.Popen(["sh", "-c", "exit 5"])  # noqa: ASYNC220 - as a library would
+    process = subprocess.Popen(["sh", "-c", "exit 5"])
     await until(lambda: process.pid in zombies())
     reaper.adopted()
     assert process.wait() == 5

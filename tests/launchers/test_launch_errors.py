@@ -54,6 +54,14 @@ async def test_script_whose_interpreter_is_missing(launcher: LocalLauncher, tmp_
     )
 
 
+async def test_command_on_path_whose_interpreter_is_missing(launcher: LocalLauncher, tmp_path: Path) -> None:
+    """What a console script says after its environment was moved."""
+    _script(tmp_path, "#!/old/venv/bin/python\n")
+    assert "its first line names /old/venv/bin/python, which does not exist" in _refused(
+        launcher, tmp_path, ("start.sh",), env={"PATH": str(tmp_path)}
+    )
+
+
 async def test_working_folder_that_is_missing(launcher: LocalLauncher, tmp_path: Path) -> None:
     folder = str(tmp_path / "gone")
     assert f"the working folder {folder} does not exist" in _refused(

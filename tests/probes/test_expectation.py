@@ -66,7 +66,14 @@ async def test_body_that_is_no_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "expect", ["body == 'busy'", "json.status == 1", "json['status'] == 1", "headers.status == ''"]
+    "expect",
+    [
+        "body == 'busy'",
+        "json.status == 1",
+        "json['status'] == 1",
+        "headers.status == ''",
+        "body != 'the status is \\'ok\\''",
+    ],
 )
 async def test_status_must_be_2xx_all_the_same(expect: str) -> None:
     assert "HTTP 503" in (await ask(BUSY, expect, lambda *_: True) or "")

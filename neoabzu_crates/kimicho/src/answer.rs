@@ -44,7 +44,9 @@ pub fn normalise(body: &[u8], marked: bool, secrets: &[&Secret]) -> Result<Value
 
 fn settle(choice: &mut Map<String, Value>, marked: bool) -> Result<(), Error> {
     // A text completion: what came is the content.
-    if let (None, Some(text)) = (choice.get("message"), choice.shift_remove("text")) {
+    if !choice.contains_key("message")
+        && let Some(text) = choice.shift_remove("text")
+    {
         choice.insert("message".into(), json!({"role": "assistant", "content": text}));
     }
     let reason = choice.get("finish_reason").and_then(Value::as_str).unwrap_or("stop").to_owned();
