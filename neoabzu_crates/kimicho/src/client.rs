@@ -13,6 +13,7 @@ use crate::breaker::Breaker;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, explain, wait_asked_for};
 use crate::secret::Secret;
+use crate::settings::Settings;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER: u64 = 8 << 20;
@@ -22,23 +23,6 @@ const CONNECT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long nobody asks once the quota is used up.
 const QUOTA_PAUSE: Duration = Duration::from_secs(300);
-
-/// What a client needs to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How messages call the other side.
-    pub name: String,
-    pub endpoint: Endpoint,
-    pub key: Option<Secret>,
-    /// The model asked for; without it the request's own.
-    pub model: Option<String>,
-    /// Limit on one request, from the look-up of the name to the last byte of the answer.
-    pub timeout: Duration,
-    /// How often a request is made again, all within three times the timeout.
-    pub retries: u32,
-    /// Whether tool calls written as text are read.
-    pub marked: bool,
-}
 
 /// A client that keeps its connections. Threads may share it; after a fork it starts anew.
 #[derive(Debug)]

@@ -11,11 +11,13 @@ mod endpoint;
 mod error;
 pub mod markers;
 mod secret;
+mod settings;
 
 pub use answer::normalise;
 pub use breaker::Breaker;
-pub use client::{Client, MAX_ANSWER, Settings, is_traceparent};
+pub use client::{Client, MAX_ANSWER, is_traceparent};
 pub use endpoint::Endpoint;
 pub use error::{Error, Kind, explain, wait_asked_for};
 pub use secret::{MASK, Secret, clean};
 pub use serde_json;
+pub use settings::{DEFAULT_MODEL, Settings};
