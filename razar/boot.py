@@ -11,6 +11,7 @@ from typing import Any
 
 from razar.boot_options import BootOptions
 from razar.config.model import EnvironmentSpec, MissionConfig
+from razar.crown.result import Handshake
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.mission_adapters import MissionAdapters
@@ -18,6 +19,10 @@ from razar.outputs import Outputs
 from razar.runtime import Clock, Runtime
 
 __all__ = ["Boot", "PreparationError"]
+
+
+#: Seconds that what is not needed for ignition leaves to the ignitions.
+QUIET = 0.25
 
 
 class PreparationError(Exception):
@@ -74,7 +79,9 @@ class Boot:
             lifetime.push_async_callback(adapters.close)
             leftovers = self._out.survivors(_machine()) if self._after_crash else []
             runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
-            await self._open_control(lifetime)
+            for warning in self._config.warnings:
+                self._out.warn(warning)
+            self._begin_beside(self._open_endpoints(lifetime))
             self._preparing = asyncio.create_task(self._prepare(lifetime, leftovers))
             try:
                 await self._preparing
@@ -84,7 +91,7 @@ class Boot:
                 if self._interrupted is None:
                     raise
                 return self._abandon(128 + self._interrupted, f"interrupted by {self._interrupted.name}")
-            self._begin_beside(self._after_ignition())
+            self._begin_beside(self._ask_native_services())
             code = await self._supervise(on_settled)
             for task in self._beside:
                 task.cancel()
@@ -171,7 +178,11 @@ class Boot:
         if failures:
             raise PreparationError(4, "\n".join(failures))
 
-    async def _agree(self, lifetime: AsyncExitStack) -> Any:
+    async def _agree(self, lifetime: AsyncExitStack) -> Handshake:
+        if self._config.crown.policy == "off":
+            handshake = Handshake(status="offline", reason="the policy for Crown is off")
+            self._runtime.report(events.HandshakeCompleted(handshake.to_state()))
+            return handshake
         from razar import crown_handshake
         from razar.mission_briefs import make_brief
 
@@ -198,12 +209,9 @@ class Boot:
         self._out.handshake(handshake.status, handshake.reason)
         for warning in handshake.warnings:
             self._out.say("WARN", f"Crown: {warning}")
-        policy = self._config.crown.policy
-        if policy == "off":
-            return handshake
         if handshake.accepted:
             self._out.say("INFO", f"Crown {handshake.crown_version} agreed to mission {self._config.mission}")
-        elif policy == "required":
+        elif self._config.crown.policy == "required":
             raise PreparationError(3, f"Crown {handshake.status}: {handshake.reason}")
         else:
             self._out.say(
@@ -212,7 +220,7 @@ class Boot:
         self._launch_model_if_missing(handshake)
         return handshake
 
-    def _launch_model_if_missing(self, handshake: Any) -> None:
+    def _launch_model_if_missing(self, handshake: Handshake) -> None:
         from razar.crown_handshake import has_capability
 
         model = self._config.crown.required_model
@@ -241,11 +249,17 @@ class Boot:
         except Exception as error:
             self._out.say("WARN", f"{type(error).__name__} beside the boot: {error}")
 
-    async def _after_ignition(self) -> None:
-        """What the first ignition need not wait for: memory, expression core, metrics."""
+    async def _open_endpoints(self, lifetime: AsyncExitStack) -> None:
+        """Metrics and control socket: soon, but not in the way of the first ignitions."""
+        await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        await self._open_control(lifetime)
+        self._out.serve_metrics()
+
+    async def _ask_native_services(self) -> None:
+        """Memory and expression core: the mission does not depend on them."""
+        await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
         from razar import native_services
 
-        self._out.serve_metrics()
         await native_services.initialise(
             self._logs, report=self._runtime.report, say=self._out.say, span=self._out.trace.child
         )
@@ -330,9 +344,9 @@ class Boot:
         return code
 
 
-async def _first(*futures: asyncio.Future[Any]) -> None:
+async def _first(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
     """Wait until one of them is done."""
-    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _evaluate(expression: str, variables: dict[str, Any]) -> object:

@@ -85,7 +85,7 @@ def _load_environments(options: BootOptions, config_path: str) -> tuple[Environm
         return ()
     from razar.config.environments import load_environments
 
-    return load_environments(path)
+    return load_environments(path, required=options.environments is not None)
 
 
 def _refuse(options: BootOptions, error: ConfigurationError) -> int:
@@ -151,7 +151,6 @@ def _run(
     after_crash: bool,
 ) -> int:
     import asyncio
-    import secrets
 
     from msgspec.structs import replace
 
@@ -168,7 +167,7 @@ def _run(
     teller = Teller()
 
     async def mission() -> int:
-        boot_id = secrets.token_hex(8)
+        boot_id = os.urandom(8).hex()
         outputs = Outputs(options, config, plan, boot_id=boot_id, logs=logs, environ=os.environ)
         try:
             boot = Boot(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Mapping
 
@@ -46,7 +45,7 @@ def launch_spec(
     their last lines are in the log when they die.
     """
     layer = interpreter or Interpreter(sys.executable)
-    nonce = secrets.token_hex(8)
+    nonce = os.urandom(8).hex()
     env = {name: value for name, value in environ.items() if name not in WITHHELD}
     env.setdefault("PYTHONUNBUFFERED", "1")
     if layer.bin is not None:

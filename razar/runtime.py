@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -65,6 +65,11 @@ class Adapters(Protocol):
         """Record a component that was given up."""
 
 
+def _jitter() -> float:
+    """Draw from [0, 1); the kernel is asked because importing ``random`` takes longer than a whole boot may."""
+    return int.from_bytes(os.urandom(6), "big") / 2.0**48
+
+
 class Runtime:
     """Owns the mission's state; everything that changes it goes through :meth:`report`."""
 
@@ -87,7 +92,7 @@ class Runtime:
         self._projections = list(projections)
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._jitter = random.SystemRandom().random
+        self._jitter = _jitter
         self._inbox: deque[events.Event] = deque()
         self._draining = False
         self._launches: deque[effects.Launch] = deque()

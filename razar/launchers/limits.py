@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 
 from razar.config.model import Limits
@@ -38,6 +37,8 @@ class Gate:
 
     def command(self, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> list[str]:
         """Return what to start with ``stdin`` instead; raises OSError if there is no such program."""
+        from shutil import which
+
         program = argv[0] if argv else ""
         if "/" in program:
             path = os.path.join(cwd, program)
@@ -45,7 +46,7 @@ class Gate:
                 raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             if os.path.isdir(path) or not os.access(path, os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        elif shutil.which(program, path=env.get("PATH", os.defpath)) is None:
+        elif which(program, path=env.get("PATH", os.defpath)) is None:
             raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
         return ["/bin/sh", "-c", _WAIT, "sh", *argv]
 
