@@ -68,7 +68,11 @@ class Boot:
     async def run(self, on_settled: Callable[[int], None] = lambda code: None) -> int:
         """Boot, supervise, stop; return the exit code. ``on_settled`` is told the boot's outcome."""
         runtime = self._runtime = Runtime(
-            self._plan, journal=self._out.journal, projections=(self._out.fact,), clock=self._clock
+            self._plan,
+            journal=self._out.journal,
+            projections=(self._out.fact,),
+            changed=self._out.changed,
+            clock=self._clock,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -150,6 +150,14 @@ def _run(
     *,
     after_crash: bool,
 ) -> int:
+    from threading import Thread
+
+    from razar.component_environment import log_path
+    from razar.launchers.logs import make_ready
+
+    paths = [log_path(logs, component.id) for component in config.components]
+    Thread(target=make_ready, args=(paths,), daemon=True).start()
+
     import asyncio
 
     from msgspec.structs import replace

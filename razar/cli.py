@@ -50,20 +50,39 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     try:
         try:
             code = _dispatch(arguments)
         except SystemExit as leaving:  # argparse has said what is wrong.
             code = leaving.code if isinstance(leaving.code, int) else 1
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; the interpreter must not complain at its end.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
+    except BrokenPipeError:  # The reader (head, less) has seen enough.
+        _abandon_output()
         return EXIT_BROKEN_PIPE
+    except OSError as fault:
+        _abandon_output()
+        what = fault.filename if isinstance(fault.filename, str) else "cannot write the output"
+        sys.stderr.write(f"razar: {what}: {fault.strerror or fault}\n")
+        return 1
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
+
+
+def _open_closed_streams() -> None:
+    """A program may be started with its output closed; what it writes then goes nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _abandon_output() -> None:
+    """What is still buffered has no reader; the interpreter must not complain of that at its end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from razar.config.model import Component
 from razar.launchers.base import LaunchSpec
 
-__all__ = ["WITHHELD", "Interpreter", "launch_spec"]
+__all__ = ["WITHHELD", "Interpreter", "inherited", "launch_spec", "log_path"]
 
 #: Variables RAZAR uses for itself. A component gets one only if its own ``env`` asks for it.
 WITHHELD: frozenset[str] = frozenset(
@@ -25,6 +25,21 @@ class Interpreter(Struct, frozen=True):
 
     python: str
     bin: str | None = None
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what every component inherits from the environment RAZAR was started in.
+
+    Python components write unbuffered, so that their last lines are in the log when they die.
+    """
+    env = {name: value for name, value in environ.items() if name not in WITHHELD}
+    env.setdefault("PYTHONUNBUFFERED", "1")
+    return env
+
+
+def log_path(logs: str, component: str) -> str:
+    """Where the output of a component goes."""
+    return os.path.join(logs, "components", component, "current.log")
 
 
 def launch_spec(
@@ -41,13 +56,11 @@ def launch_spec(
     """Put together everything one incarnation is started with.
 
     ``python`` as the program means the layer's interpreter; without one it is RAZAR's own. The
-    folder of the layer's scripts comes first on PATH. Python components write unbuffered, so that
-    their last lines are in the log when they die.
+    folder of the layer's scripts comes first on PATH. ``environ`` is what :func:`inherited` returned.
     """
     layer = interpreter or Interpreter(sys.executable)
     nonce = os.urandom(8).hex()
-    env = {name: value for name, value in environ.items() if name not in WITHHELD}
-    env.setdefault("PYTHONUNBUFFERED", "1")
+    env = dict(environ)
     if layer.bin is not None:
         env["PATH"] = layer.bin + os.pathsep + env.get("PATH", os.defpath)
         env["VIRTUAL_ENV"] = os.path.dirname(layer.bin)
@@ -71,7 +84,7 @@ def launch_spec(
         argv=(program, *component.argv[1:]),
         cwd=component.cwd,
         env=env,
-        log=os.path.join(logs, "components", component.id, "current.log"),
+        log=log_path(logs, component.id),
         nonce=nonce,
         limits=component.limits,
     )

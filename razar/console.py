@@ -213,8 +213,8 @@ def make_console(
     A terminal that can move its cursor gets the live table (if ``rich`` is there, which ``find``
     says), everything else plain lines.
     """
-    out = out or sys.stdout or open(os.devnull, "w", encoding="utf-8")
-    err = err or sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    out = out or sys.stdout or _nowhere()
+    err = err or sys.stderr or _nowhere()
     if json:
         return JsonConsole(mission, out, err, verbosity)
     if verbosity == 0 and _is_screen(out, environ):
@@ -225,6 +225,11 @@ def make_console(
 
             return LiveConsole(mission, tuple(components), out, err)
     return PlainConsole(mission, out, err, verbosity)
+
+
+def _nowhere() -> TextIO:
+    # Both standard streams may be None in a detached process; this one lives as long as it does.
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _is_screen(stream: TextIO, environ: Mapping[str, str]) -> bool:

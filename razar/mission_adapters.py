@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from razar.component_environment import Interpreter, launch_spec
+from razar.component_environment import Interpreter, inherited, launch_spec
 from razar.config.model import MissionConfig
 from razar.engine import effects, events
 from razar.engine.plan import Plan
@@ -42,7 +42,7 @@ class MissionAdapters:
         self._launcher = launcher
         self._prober = prober
         self._logs = logs
-        self._environ = environ
+        self._environ = inherited(environ)
         self._say = say
         self._quarantine = quarantine
         self._traceparent = traceparent

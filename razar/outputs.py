@@ -29,6 +29,8 @@ __all__ = ["Outputs"]
 
 #: Seconds after a journalled event within which it is brought to the disk, together with others.
 SYNC_AFTER = 0.25
+#: Seconds for which changes are collected before a snapshot of them is written.
+SNAPSHOT_AFTER = 0.05
 
 
 class Outputs:
@@ -70,28 +72,36 @@ class Outputs:
         self.trace = BootTrace(Tracer(), config.mission, boot_id)
         self._state: MissionState | None = None
         self._sync: asyncio.TimerHandle | None = None
+        self._snapshot: asyncio.TimerHandle | None = None
 
     # -- facts ----------------------------------------------------------------------------------
 
     def fact(self, fact: Fact, state: MissionState) -> None:
         """Tell a fact to everybody."""
-        self._state = state
         self.trace.fact(fact, state)
         self._log.fact(fact, state)
         self._console.fact(fact, state)
         self._events.fact(fact, state)
         self._metrics.fact(fact, state)
-        self.changed(state)
 
     def changed(self, state: MissionState) -> None:
         """The state has changed: have the snapshot written, and the journal brought to the disk."""
         self._state = state
-        events = self._events.entries()
-        quarantine = list(self._quarantine.current())
-        order, last_boot = self._plan.order, self._last_boot
-        self._state_file.offer(lambda: render(state, order, events, quarantine, last_boot))
+        if self._snapshot is None:
+            self._snapshot = self._loop.call_later(SNAPSHOT_AFTER, self._offer_snapshot)
         if self._sync is None:
             self._sync = self._loop.call_later(SYNC_AFTER, self._sync_journal)
+
+    def _offer_snapshot(self) -> None:
+        """Have the state as it is now written; the thread that does it gets everything it needs."""
+        if self._snapshot is not None:
+            self._snapshot.cancel()
+            self._snapshot = None
+        state, order, last_boot = self._state, self._plan.order, self._last_boot
+        if state is not None:
+            events = self._events.entries()
+            quarantine = list(self._quarantine.current())
+            self._state_file.offer(lambda: render(state, order, events, quarantine, last_boot))
 
     def _sync_journal(self) -> None:
         self._sync = None
@@ -194,6 +204,7 @@ class Outputs:
 
     async def flush(self) -> None:
         """Wait until what was told so far is on the screen and in the state file."""
+        self._offer_snapshot()
         await self._loop.run_in_executor(None, self._state_file.flush)
         await self._loop.run_in_executor(None, self._console.flush)
 
@@ -203,6 +214,7 @@ class Outputs:
         """Write everything that is left."""
         if self._sync is not None:
             self._sync.cancel()
+        self._offer_snapshot()
         self.trace.close()
         self.journal.close()
         self._state_file.close()

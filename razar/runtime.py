@@ -79,6 +79,7 @@ class Runtime:
         *,
         journal: Recorder,
         projections: Sequence[Projection],
+        changed: Callable[[MissionState], None],
         clock: Clock,
     ) -> None:
         self.plan = plan
@@ -90,6 +91,7 @@ class Runtime:
         self.adapters: Adapters | None = None
         self._journal = journal
         self._projections = list(projections)
+        self._changed = changed
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._jitter = _jitter
@@ -117,6 +119,7 @@ class Runtime:
             return
         self._journal.append(event, now, jitter)
         self.state = outcome.state
+        self._changed(outcome.state)
         for effect in outcome.effects:
             self._carry_out(effect)
         for fact in outcome.facts:

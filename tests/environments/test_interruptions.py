@@ -138,7 +138,7 @@ async def test_two_processes_at_once_build_it_once(mission: Mission) -> None:
     results = [out.splitlines()[-1].split() for out, _ in (one, two)]
     assert [result[1] for result in results] == ["built", "unchanged"]
     assert results[0][2] == results[1][2]
-    assert len(two.splitlines()) == 1  # It found the environment complete and did nothing itself.
+    assert len(two[0].splitlines()) == 1  # It found the environment complete and did nothing itself.
     assert len(mission.environments()) == 1
     assert len(downloads(mission)) == 1
 

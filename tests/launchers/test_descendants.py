@@ -157,16 +157,42 @@ async def test_kill_after_the_main_process_has_ended(
     assert not alive(child)
 
 
-async def test_signal_after_kill_does_not_weaken_it(
+async def test_rest_of_the_session_is_known_without_marks(
     launcher: LocalLauncher, events: Events, tmp_path: Path
 ) -> None:
-    launcher.ignite(
-        launch_spec(tmp_path, sh("setsid sh -c 'trap : TERM; echo $$ > pid; sleep 60; sleep 60' & wait"))
-    )
-    await read_pid(tmp_path / "pid")
-    launcher.kill("crown_router", 1)
+    """No nonce, another group, no living parent, never seen before: the session is enough."""
+    script = """
+        import os, time
+        if os.fork() == 0:
+            if os.fork():
+                os._exit(0)
+            os.setpgid(0, 0)
+            os.execve("/bin/sh", ["sh", "-c", "echo $$ > pid; exec sleep 60"], {"PATH": os.defpath})
+        os.wait()
+        while not os.path.exists("pid"):
+            time.sleep(0.001)
+    """
+    launcher.ignite(launch_spec(tmp_path, python(script)))
+    assert (await events.exited()).code == 0
+    assert not alive(await read_pid(tmp_path / "pid"))
+
+
+async def test_rest_is_not_signalled_again_when_the_main_process_ends(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    (tmp_path / "part.sh").write_text("""
+        trap 'echo term >> got' TERM
+        echo up >> up
+        while ! [ -e end ]; do sleep 0.01; done
+    """)
+    started = launcher.ignite(launch_spec(tmp_path, sh("sh part.sh & setsid sh part.sh & wait")))
+    await until(lambda: (tmp_path / "up").exists() and len((tmp_path / "up").read_text().split()) == 2)
     launcher.signal("crown_router", 1, "TERM")
-    assert (await events.exited()).signal == "KILL"
+    await until(lambda: not alive(started.pid))
+    await until(lambda: len(launcher.holders("crown_router")) >= 2)
+    (tmp_path / "end").touch()
+    await events.exited()
+    assert (tmp_path / "got").read_text().split() == ["term", "term"]
 
 
 async def test_fork_bomb_is_killed_to_the_last(

@@ -11,7 +11,10 @@ from tests.probes.checking import attempt, refusal
 from tests.support.components import sh
 from tests.support.http_server import serve
 
-JSON = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Up: yes\r\nContent-Length: 15\r\n\r\n{"ready": true}'
+JSON = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Up: yes\r\nContent-Length: 15\r\n\r\n"
+    b'{"ready": true}'
+)
 BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
 
 

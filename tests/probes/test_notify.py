@@ -98,6 +98,26 @@ async def test_child_without_environment_may_speak(stage: Stage) -> None:
     await stage.events.passed()
 
 
+async def test_orphan_of_the_session_may_speak(stage: Stage) -> None:
+    """A helper without environment whose parent has ended: only the session is left."""
+    script = (
+        SEND
+        + """
+    child = 'import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); '
+    child += 'exec("while os.getppid() == int(os.sys.argv[2]): time.sleep(0.001)"); '
+    child += 's.sendto(b"READY=1", "\\0" + os.sys.argv[1]); time.sleep(60)'
+    if os.fork() == 0:
+        argv = [sys.executable, "-S", "-c", child, address[1:], str(os.getpid())]
+        os.spawnve(os.P_NOWAIT, sys.executable, argv, {})
+        os._exit(0)
+    os.wait()
+    time.sleep(60)
+    """
+    )
+    stage.start(script)
+    await stage.events.passed()
+
+
 async def test_stranger_is_not_believed(stage: Stage) -> None:
     address = stage.start("import time; time.sleep(60)")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

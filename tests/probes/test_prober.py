@@ -192,6 +192,41 @@ async def test_a_dead_incarnation_is_not_healthy(prober: Prober, events: Events,
     assert events == []
 
 
+@pytest.mark.parametrize("phase", ["readiness", "liveness"])
+async def test_stop_between_answer_and_report(
+    prober: Prober, events: Events, tmp_path: Path, phase: health_checks.Phase
+) -> None:
+    attempts: list[str] = []
+
+    def stop(component: str, outcome: str, seconds: float) -> None:
+        attempts.append(outcome)
+        prober.stop(component, 1)
+
+    prober._on_probe = stop
+    prober.start(probe_target(file_probe(tmp_path, interval=0.001), tmp_path), phase)
+    await until(lambda: attempts and not prober._ending)
+    assert (attempts, events) == (["failed"], [])
+
+
+async def test_slow_command_gets_pauses_as_long_as_itself(
+    prober: Prober, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the command would take the processor from the component it waits for."""
+    pauses: list[float] = []
+    seconds: list[float] = []
+
+    async def note(self: object, pause: float) -> None:
+        pauses.append(pause)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("razar.probes.base.Check.pause", note)
+    prober._on_probe = lambda component, outcome, took: seconds.append(took)
+    probe = Probe(kind="cmd", argv=sh("sleep 0.02; exit 1"), timeout=5.0)
+    prober.start(probe_target(probe, tmp_path), "readiness")
+    await until(lambda: len(pauses) >= 4)
+    assert all(pause >= 0.02 for pause in pauses[1:])
+
+
 async def test_second_start_replaces_the_first(prober: Prober, events: Events, tmp_path: Path) -> None:
     for incarnation in range(1, 6):
         prober.start(probe_target(file_probe(tmp_path), tmp_path, incarnation=incarnation), "readiness")

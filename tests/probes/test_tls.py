@@ -6,7 +6,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +24,8 @@ OK = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"ok":true}'
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"],
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        "-addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem".split(),
         cwd=folder,
         check=True,
         capture_output=True,
@@ -42,9 +41,8 @@ def server_context(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.fixture(autouse=True)
-def fresh_context(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh_context(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_context", None)
-    yield
 
 
 def https(port: int, host: str = "localhost", **options: object) -> Probe:

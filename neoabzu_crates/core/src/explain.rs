@@ -79,7 +79,9 @@ fn no_overload(function: &str, types: &[String], member: bool) -> String {
         (name, [one, rest @ ..]) if member => {
             format!("'{name}' is not a method of {one} with ({})", rest.join(", "))
         }
-        (name, [left, right]) if name != function => format!("'{name}' is not defined for {left} and {right}"),
+        (name, [left, right]) if name != function => {
+            format!("'{name}' is not defined for {left} and {right}")
+        }
         (name, types) => format!("'{name}' is not defined for ({})", types.join(", ")),
     }
 }
@@ -129,7 +131,12 @@ pub(crate) fn syntax(source: &str, message: &str) -> String {
 /// The evaluator does not say where it failed, so the failing branch is followed by evaluating the
 /// children of each node on their own. Inside a loop they need the loop's variable: there the node is
 /// found by the name the error holds, if only one can be meant.
-pub(crate) fn locate(root: &IdedExpr, error: &ExecutionError, context: &Context<'_, '_>, limits: &Limits) -> u64 {
+pub(crate) fn locate(
+    root: &IdedExpr,
+    error: &ExecutionError,
+    context: &Context<'_, '_>,
+    limits: &Limits,
+) -> u64 {
     let metered = Metered::start(limits, true);
     let mut best = root.id;
     let mut here = root;
@@ -186,9 +193,15 @@ fn only_suspect(root: &IdedExpr, error: &ExecutionError) -> Option<u64> {
 fn suspects(expr: &IdedExpr, error: &ExecutionError, found: &mut Vec<u64>) {
     let suspect = match (&expr.expr, error) {
         (Expr::Ident(name), ExecutionError::UndeclaredReference(missing)) => name == missing.as_str(),
-        (Expr::Call(call), ExecutionError::UndeclaredReference(missing)) => call.func_name == missing.as_str(),
-        (Expr::Select(select), ExecutionError::NoSuchKey(key)) => !select.test && select.field == key.as_str(),
-        (Expr::Literal(LiteralValue::String(text)), ExecutionError::NoSuchKey(key)) => text.inner() == key.as_str(),
+        (Expr::Call(call), ExecutionError::UndeclaredReference(missing)) => {
+            call.func_name == missing.as_str()
+        }
+        (Expr::Select(select), ExecutionError::NoSuchKey(key)) => {
+            !select.test && select.field == key.as_str()
+        }
+        (Expr::Literal(LiteralValue::String(text)), ExecutionError::NoSuchKey(key)) => {
+            text.inner() == key.as_str()
+        }
         (Expr::Select(_), ExecutionError::NoSuchOverload(overload)) => overload.function() == "_._",
         (Expr::Call(call), ExecutionError::NoSuchOverload(overload)) => call.func_name == overload.function(),
         (Expr::Call(call), ExecutionError::DivisionByZero(_)) => call.func_name == operators::DIVIDE,
@@ -213,7 +226,10 @@ fn check_in<'e>(
     bound: &mut Vec<&'e str>,
 ) -> Result<(), (u64, Error)> {
     let unknown = |what: &str, name: &str| {
-        let error = Error::new(ErrorKind::UnknownName(name.to_owned()), format!("there is no {what} '{}'", shown(name)));
+        let error = Error::new(
+            ErrorKind::UnknownName(name.to_owned()),
+            format!("there is no {what} '{}'", shown(name)),
+        );
         Err((expr.id, error))
     };
     match &expr.expr {

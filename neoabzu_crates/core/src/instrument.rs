@@ -6,8 +6,8 @@
 
 use cel::IdedExpr;
 use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, ListExpr, LiteralValue, MapEntryExpr, MapExpr,
-    SelectExpr, operators,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, ListExpr, LiteralValue, MapEntryExpr,
+    MapExpr, SelectExpr, operators,
 };
 
 use crate::environment::{is_namespace, knows_function};
@@ -23,10 +23,9 @@ pub(crate) fn instrument(expr: &IdedExpr) -> IdedExpr {
             list.optional_indices.clone(),
         )),
         Expr::Map(map) => Expr::Map(MapExpr { entries: map.entries.iter().map(entry).collect() }),
-        Expr::Select(select) => Expr::Select(SelectExpr {
-            operand: Box::new(instrument(&select.operand)),
-            ..select.clone()
-        }),
+        Expr::Select(select) => {
+            Expr::Select(SelectExpr { operand: Box::new(instrument(&select.operand)), ..select.clone() })
+        }
         other => other.clone(),
     };
     IdedExpr { id: expr.id, expr: rewritten }
@@ -108,7 +107,9 @@ fn method(id: u64, call: &CallExpr, target: &IdedExpr) -> IdedExpr {
 /// Whether `target.f` spells the name of a function, as `math.abs` does.
 fn is_qualified_function(target: &IdedExpr, function: &str) -> bool {
     let Some(path) = Path::of(target) else { return false };
-    is_namespace(path.root) && path.fields.is_empty() && knows_function(&format!("{}.{function}", path.root), false)
+    is_namespace(path.root)
+        && path.fields.is_empty()
+        && knows_function(&format!("{}.{function}", path.root), false)
 }
 
 /// `target.f(args)` as a binding of target and arguments to names, so that the product of two sizes
@@ -235,7 +236,10 @@ fn is_accumulator(expr: &IdedExpr) -> bool {
 }
 
 fn with_args(id: u64, call: &CallExpr, args: Vec<IdedExpr>) -> IdedExpr {
-    IdedExpr { id, expr: Expr::Call(CallExpr { func_name: call.func_name.clone(), target: call.target.clone(), args }) }
+    IdedExpr {
+        id,
+        expr: Expr::Call(CallExpr { func_name: call.func_name.clone(), target: call.target.clone(), args }),
+    }
 }
 
 fn call_to(function: &str, args: Vec<IdedExpr>) -> IdedExpr {

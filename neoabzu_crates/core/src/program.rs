@@ -74,7 +74,8 @@ impl Program {
             None => true,
             Some(defined) => !self.references.iter().any(|named| named == name) || defined(name),
         };
-        let fault = stack::run(stack::to_evaluate(self.measure.depth), || explain::check(&self.expr, &known))?;
+        let fault =
+            stack::run(stack::to_evaluate(self.measure.depth), || explain::check(&self.expr, &known))?;
         fault.map_err(|(id, error)| error.at(self.position(id)))
     }
 
@@ -94,17 +95,36 @@ impl Program {
         self.evaluate_within(variables, &Limits::DEFAULT)
     }
 
-    pub(crate) fn evaluate_within(&self, variables: &Variables<'_>, limits: &Limits) -> Result<Value<'static>, Error> {
+    pub(crate) fn evaluate_within(
+        &self,
+        variables: &Variables<'_>,
+        limits: &Limits,
+    ) -> Result<Value<'static>, Error> {
         if variables.size() > limits.input {
-            return Err(Error::limit("input", limits.input, "the variables are larger than", "steps of size"));
+            return Err(Error::limit(
+                "input",
+                limits.input,
+                "the variables are larger than",
+                "steps of size",
+            ));
         }
         if variables.depth() > limits.value_depth {
-            return Err(Error::limit("value_depth", limits.value_depth, "a variable is nested deeper than", "levels"));
+            return Err(Error::limit(
+                "value_depth",
+                limits.value_depth,
+                "a variable is nested deeper than",
+                "levels",
+            ));
         }
         self.run(variables, limits, !self.is_bounded(variables, limits))
     }
 
-    fn run(&self, variables: &Variables<'_>, limits: &Limits, metered: bool) -> Result<Value<'static>, Error> {
+    fn run(
+        &self,
+        variables: &Variables<'_>,
+        limits: &Limits,
+        metered: bool,
+    ) -> Result<Value<'static>, Error> {
         let (expr, depth) = match metered {
             true => (&self.metered, self.metered_depth),
             false => (&self.expr, self.measure.depth),
@@ -118,7 +138,9 @@ impl Program {
             let meter = Metered::start(limits, metered);
             let outcome = CelValue::resolve_val(expr, &context);
             match meter.finish() {
-                Some(Spent::Steps) => Err(Error::limit("steps", limits.steps, "the evaluation takes more than", "steps")),
+                Some(Spent::Steps) => {
+                    Err(Error::limit("steps", limits.steps, "the evaluation takes more than", "steps"))
+                }
                 Some(Spent::Time) => Err(Error::limit(
                     "milliseconds",
                     limits.milliseconds,
@@ -197,7 +219,8 @@ fn uses_as_value(expr: &IdedExpr, name: &str) -> bool {
 fn is_part_of_type_name(expr: &IdedExpr, name: &str) -> bool {
     if let Some(path) = Path::of(expr) {
         let selected = path.fields[..path.selected].iter().copied();
-        let qualified: Vec<&str> = std::iter::once(path.root.trim_start_matches('.')).chain(selected).collect();
+        let qualified: Vec<&str> =
+            std::iter::once(path.root.trim_start_matches('.')).chain(selected).collect();
         return qualified[0] == name && environment::is_type(&qualified.join("."));
     }
     let mut part = false;
@@ -217,7 +240,6 @@ fn syntax_error(source: &str, errors: &ParseErrors) -> Error {
     Error::new(ErrorKind::Syntax, explain::syntax(source, &first.msg)).at(position)
 }
 
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -225,7 +247,8 @@ mod tests {
     use super::*;
 
     fn variables<'v>() -> Variables<'v> {
-        let record = Value::from([("n", Value::Int(3)), ("s", Value::from("text")), ("l", Value::from(vec![1, 2]))]);
+        let record =
+            Value::from([("n", Value::Int(3)), ("s", Value::from("text")), ("l", Value::from(vec![1, 2]))]);
         let values = [
             ("i", Value::Int(7)),
             ("d", Value::Float(0.5)),
@@ -241,8 +264,33 @@ mod tests {
     /// Expressions that make sense, mostly.
     fn expression() -> impl Strategy<Value = String> {
         let leaf = prop::sample::select(vec![
-            "i", "d", "s", "xs", "ws", "m", "ms", "x", "1", "0", "-2", "2u", "1.5", "true", "null", "'a'", "'-'", "b'z'",
-            "[]", "{}", "m.n", "m.s", "m.l", "ms[0]", "missing", "duration('1s')", "timestamp('2025-01-01T00:00:00Z')",
+            "i",
+            "d",
+            "s",
+            "xs",
+            "ws",
+            "m",
+            "ms",
+            "x",
+            "1",
+            "0",
+            "-2",
+            "2u",
+            "1.5",
+            "true",
+            "null",
+            "'a'",
+            "'-'",
+            "b'z'",
+            "[]",
+            "{}",
+            "m.n",
+            "m.s",
+            "m.l",
+            "ms[0]",
+            "missing",
+            "duration('1s')",
+            "timestamp('2025-01-01T00:00:00Z')",
         ])
         .prop_map(str::to_owned);
         leaf.prop_recursive(5, 40, 3, |inner| {
@@ -250,19 +298,55 @@ mod tests {
                 "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "in",
             ]);
             let method = prop::sample::select(vec![
-                "size()", "map(x, E)", "filter(x, E)", "all(x, E)", "exists(x, E)", "exists_one(x, E)", "contains(E)",
-                "startsWith(E)", "matches('[a-z]+')", "split(E)", "join(E)", "replace(E, 'zz')", "indexOf(E)", "distinct()",
-                "sort()", "flatten()", "sortBy(x, E)", "upperAscii()", "reverse()", "slice(0, 1)", "n", "s", "?s", "substring(1)",
+                "size()",
+                "map(x, E)",
+                "filter(x, E)",
+                "all(x, E)",
+                "exists(x, E)",
+                "exists_one(x, E)",
+                "contains(E)",
+                "startsWith(E)",
+                "matches('[a-z]+')",
+                "split(E)",
+                "join(E)",
+                "replace(E, 'zz')",
+                "indexOf(E)",
+                "distinct()",
+                "sort()",
+                "flatten()",
+                "sortBy(x, E)",
+                "upperAscii()",
+                "reverse()",
+                "slice(0, 1)",
+                "n",
+                "s",
+                "?s",
+                "substring(1)",
             ]);
             prop_oneof![
                 (inner.clone(), binary, inner.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
-                (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
-                (inner.clone(), method, inner.clone()).prop_map(|(a, f, b)| format!("{a}.{}", f.replace('E', &b))),
+                (inner.clone(), inner.clone(), inner.clone())
+                    .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+                (inner.clone(), method, inner.clone())
+                    .prop_map(|(a, f, b)| format!("{a}.{}", f.replace('E', &b))),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{{{a}: {b}}}")),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[{b}]")),
                 (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a}[?{b}]")),
-                (prop::sample::select(vec!["size", "string", "int", "type", "dyn", "!", "-", "optional.of", "math.abs"]), inner)
+                (
+                    prop::sample::select(vec![
+                        "size",
+                        "string",
+                        "int",
+                        "type",
+                        "dyn",
+                        "!",
+                        "-",
+                        "optional.of",
+                        "math.abs"
+                    ]),
+                    inner
+                )
                     .prop_map(|(f, a)| format!("{f}({a})")),
             ]
         })

@@ -58,7 +58,8 @@ impl Pattern {
             .skip_cache_capacity_check(true)
             .minimum_cache_clear_count(Some(2))
             .minimum_bytes_per_state(Some(10));
-        let lazy = Lazy::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|e| e.to_string())?;
+        let lazy =
+            Lazy::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|e| e.to_string())?;
         let lazy_cache = RefCell::new(lazy.create_cache());
         Ok(Pattern { nfa, lazy, lazy_cache, slow: RefCell::new(None) })
     }
@@ -151,10 +152,20 @@ mod tests {
 
     #[test]
     fn hostile_patterns_end() {
-        for pattern in ["(x+x+)+y", "(a{1000}){1000}", "((((((a*)*)*)*)*)*)*b", "[01]*1[01]{900}", r"(\w{50}){50}", "(?:a?){3000}a{3000}"] {
+        for pattern in [
+            "(x+x+)+y",
+            "(a{1000}){1000}",
+            "((((((a*)*)*)*)*)*)*b",
+            "[01]*1[01]{900}",
+            r"(\w{50}){50}",
+            "(?:a?){3000}a{3000}",
+        ] {
             for text in ["xxxxxxxxxxxxxxxxxxxxxxxx".repeat(4_000), "01".repeat(50_000), "a".repeat(100_000)] {
                 let (outcome, spent) = run(pattern, &text);
-                assert!(outcome.is_ok() || spent.is_some() || fault(pattern).is_some(), "{pattern}: {outcome:?}");
+                assert!(
+                    outcome.is_ok() || spent.is_some() || fault(pattern).is_some(),
+                    "{pattern}: {outcome:?}"
+                );
             }
         }
     }

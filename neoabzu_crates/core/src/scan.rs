@@ -54,7 +54,12 @@ impl Frame {
 /// A limit that the text exceeds.
 pub(crate) fn extent(source: &str, limits: &Limits) -> Result<Extent, Error> {
     if source.len() > limits.source_bytes {
-        return Err(Error::limit("source_bytes", limits.source_bytes, "the expression is longer than", "bytes"));
+        return Err(Error::limit(
+            "source_bytes",
+            limits.source_bytes,
+            "the expression is longer than",
+            "bytes",
+        ));
     }
     let mut scan = Scan::new(source);
     let mut extent = Extent::default();
@@ -99,8 +104,13 @@ pub(crate) fn extent(source: &str, limits: &Limits) -> Result<Extent, Error> {
         }
         extent.nesting = extent.nesting.max(frames.len() - 1 + conditionals);
         if extent.nesting > limits.nesting {
-            return Err(Error::limit("nesting", limits.nesting, "the expression is nested deeper than", "levels")
-                .at(Position::of_byte(source, at)));
+            return Err(Error::limit(
+                "nesting",
+                limits.nesting,
+                "the expression is nested deeper than",
+                "levels",
+            )
+            .at(Position::of_byte(source, at)));
         }
     }
     while let Some(mut frame) = frames.pop() {
@@ -294,7 +304,9 @@ mod tests {
 
     #[test]
     fn brackets_in_strings_and_comments_do_not_nest() {
-        for source in ["'((((('", "\"[[[\" // ((((\n + 1", "r'\\' + '('", "'''it's ((('''", "b'({' == b'\\'('"] {
+        for source in
+            ["'((((('", "\"[[[\" // ((((\n + 1", "r'\\' + '('", "'''it's ((('''", "b'({' == b'\\'('"]
+        {
             assert_eq!(measure(source).nesting, 0, "{source}");
         }
     }

@@ -46,7 +46,8 @@ pub(crate) fn run<T>(bytes: usize, work: impl FnOnce() -> T) -> Result<T, Error>
     QUIET.set(was_quiet);
     outcome.map_err(|cause| {
         let text = cause.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let text =
+            text.or_else(|| cause.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         let text: String = text.chars().take(200).collect();
         Error::new(ErrorKind::Internal, format!("the evaluator failed: {text}"))
     })

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use cel::common::types::{
-    CelBool, CelBytes, CelDouble, CelDuration, CelInt, CelList, CelMap, CelMapKey, CelNull, CelOptional, CelString,
-    CelTimestamp, CelType, CelUInt, Kind,
+    CelBool, CelBytes, CelDouble, CelDuration, CelInt, CelList, CelMap, CelMapKey, CelNull, CelOptional,
+    CelString, CelTimestamp, CelType, CelUInt, Kind,
 };
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
@@ -108,7 +108,8 @@ impl<'v> Value<'v> {
                 }
             }
             Value::List(items) => {
-                let items: Vec<Box<dyn Val + 'v>> = items.into_iter().map(|item| item.into_val(size, depth + 1, deepest)).collect();
+                let items: Vec<Box<dyn Val + 'v>> =
+                    items.into_iter().map(|item| item.into_val(size, depth + 1, deepest)).collect();
                 Box::new(CelList::from(items))
             }
             Value::Map(items) => {
@@ -148,7 +149,9 @@ impl<'v> Value<'v> {
             Kind::String => {
                 val.downcast_ref::<CelString>().map(|s| Value::String(Cow::Owned(s.inner().to_owned())))
             }
-            Kind::Bytes => val.downcast_ref::<CelBytes>().map(|b| Value::Bytes(Cow::Owned(b.inner().to_owned()))),
+            Kind::Bytes => {
+                val.downcast_ref::<CelBytes>().map(|b| Value::Bytes(Cow::Owned(b.inner().to_owned())))
+            }
             Kind::Timestamp => val.downcast_ref::<CelTimestamp>().map(|t| Value::Timestamp(*t.inner())),
             Kind::Duration => val.downcast_ref::<CelDuration>().map(|d| Value::Duration(*d.inner())),
             Kind::Type => val.downcast_ref::<CelType>().map(|t| Value::Type(t.name().to_owned())),

@@ -56,7 +56,15 @@ pub(crate) struct Measure {
 pub(crate) fn grows(function: &str) -> bool {
     matches!(
         function,
-        "replace" | "join" | "indexOf" | "lastIndexOf" | "split" | "range" | "distinct" | "flatten" | "format"
+        "replace"
+            | "join"
+            | "indexOf"
+            | "lastIndexOf"
+            | "split"
+            | "range"
+            | "distinct"
+            | "flatten"
+            | "format"
     )
 }
 

@@ -2,7 +2,10 @@
 
 use neoabzu_core::{Error, ErrorKind, Key, Position, Program, Value, Variables};
 
-fn evaluate<'v>(source: &str, variables: impl IntoIterator<Item = (&'v str, Value<'v>)>) -> Result<Value<'static>, Error> {
+fn evaluate<'v>(
+    source: &str,
+    variables: impl IntoIterator<Item = (&'v str, Value<'v>)>,
+) -> Result<Value<'static>, Error> {
     Program::compile(source)?.evaluate(&variables.into_iter().collect())
 }
 
@@ -84,7 +87,10 @@ fn matches_is_ours_in_both_forms() {
         assert_eq!(value(source), Value::Bool(true), "{source}");
     }
     let error = failure("'a'.matches('(')");
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Evaluation, "matches: not a regular expression: unclosed group"));
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Evaluation, "matches: not a regular expression: unclosed group")
+    );
 }
 
 #[test]
@@ -136,9 +142,29 @@ fn errors_say_what_and_where() {
 fn messages_hold_no_values() {
     let secret = Value::from("hunter2");
     for source in [
-        "s + 1", "s - s", "-s", "s < 1", "s.x", "s[0]", "[1][s]", "{s: 1, s: 2}", "{[s]: 1}", "int(s)", "timestamp(s)",
-        "s ? 1 : 2", "s.nosuch()", "[s] + s", "s in s", "[1].all(x, s)", "duration(s)", "s.substring(99)", "'%d'.format([s])",
-        "{'a': s}.b", "{'a': s}[s]", "[[s]][0][s]", "s.matches(1)",
+        "s + 1",
+        "s - s",
+        "-s",
+        "s < 1",
+        "s.x",
+        "s[0]",
+        "[1][s]",
+        "{s: 1, s: 2}",
+        "{[s]: 1}",
+        "int(s)",
+        "timestamp(s)",
+        "s ? 1 : 2",
+        "s.nosuch()",
+        "[s] + s",
+        "s in s",
+        "[1].all(x, s)",
+        "duration(s)",
+        "s.substring(99)",
+        "'%d'.format([s])",
+        "{'a': s}.b",
+        "{'a': s}[s]",
+        "[[s]][0][s]",
+        "s.matches(1)",
     ] {
         let error = evaluate(source, [("s", secret.clone())]).expect_err(source);
         // A missing key is named: it is a name, and usually one the expression holds.
@@ -191,7 +217,8 @@ fn check_finds_unknown_names_and_bad_patterns() {
 
 #[test]
 fn only_small_work_is_brief() {
-    let brief = |source: &str, variables: &Variables<'_>| Program::compile(source).unwrap().is_brief(variables);
+    let brief =
+        |source: &str, variables: &Variables<'_>| Program::compile(source).unwrap().is_brief(variables);
     let small: Variables<'_> = [("x", Value::from("a"))].into_iter().collect();
     let large: Variables<'_> = [("x", Value::from(vec![1; 1000]))].into_iter().collect();
     assert!(brief("x == 'a' && x.startsWith('b')", &small));

@@ -13,9 +13,25 @@ fn worst() -> Vec<String> {
     };
     let mut sources = Vec::new();
     for (open, close) in [
-        ("(", ")"), ("[", "]"), ("{1:", "}"), ("size(", ")"), ("!(", ")"), ("-(", ")"), ("1+(", ")"), ("[1].map(x,", ")"),
-        ("[1].all(x,", ")"), ("true?(", "):1"), ("a[", "]"), ("{'a':", "}.a"), ("'a'.replace('a',", ")"), ("[", "].join('')"),
-        ("optional.of(", ").value()"), ("[[1].map(x,", ")]"), ("a.f(", ")"), ("(1+", ")+1"), ("[?", "]"),
+        ("(", ")"),
+        ("[", "]"),
+        ("{1:", "}"),
+        ("size(", ")"),
+        ("!(", ")"),
+        ("-(", ")"),
+        ("1+(", ")"),
+        ("[1].map(x,", ")"),
+        ("[1].all(x,", ")"),
+        ("true?(", "):1"),
+        ("a[", "]"),
+        ("{'a':", "}.a"),
+        ("'a'.replace('a',", ")"),
+        ("[", "].join('')"),
+        ("optional.of(", ").value()"),
+        ("[[1].map(x,", ")]"),
+        ("a.f(", ")"),
+        ("(1+", ")+1"),
+        ("[?", "]"),
     ] {
         for times in [nesting, nesting / 2, nesting / 3] {
             sources.push(around(open, "x", close, times));
@@ -23,7 +39,21 @@ fn worst() -> Vec<String> {
             sources.push(around(open, "1", "", times));
         }
     }
-    for link in ["+1", ".a", "[0]", ".f()", ".map(x,x)", ".replace('a','b')", "-1", "==1", ".?a", "[?0]", "&&1", "||1", "?1:1"] {
+    for link in [
+        "+1",
+        ".a",
+        "[0]",
+        ".f()",
+        ".map(x,x)",
+        ".replace('a','b')",
+        "-1",
+        "==1",
+        ".?a",
+        "[?0]",
+        "&&1",
+        "||1",
+        "?1:1",
+    ] {
         for times in [depth, depth - 20, depth / 3, depth / 5] {
             sources.push(format!("a{}", link.repeat(times)));
         }
@@ -39,13 +69,16 @@ fn worst() -> Vec<String> {
 }
 
 fn run_all() -> usize {
-    let nested = (0..Limits::DEFAULT.value_depth - 1).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
+    let nested =
+        (0..Limits::DEFAULT.value_depth - 1).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
     let mut compiled = 0;
     for source in worst() {
         if let Ok(program) = Program::compile(&source) {
             compiled += 1;
             let variables: Variables =
-                [("a", nested.clone()), ("x", Value::from("x")), ("xs", Value::List(vec![nested.clone()]))].into_iter().collect();
+                [("a", nested.clone()), ("x", Value::from("x")), ("xs", Value::List(vec![nested.clone()]))]
+                    .into_iter()
+                    .collect();
             let _ = program.evaluate(&variables);
             let _ = program.check(Some(&|_| false));
             let _ = program.references();

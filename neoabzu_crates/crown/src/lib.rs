@@ -1,1 +1,19 @@
-//! Crown.
+//! Routes text to servant models: validation, memory, rules, health; then the next servant, and Kimi K2
+//! last. The gateway serves that over HTTP and speaks `razar.crown.v1`.
+
+mod choose;
+mod complete;
+mod config;
+mod fault;
+mod health;
+mod ladder;
+mod read;
+mod request;
+mod router;
+mod rules;
+
+pub use config::{Config, CrownSettings, Environ, RecallSettings, Servant};
+pub use fault::Fault;
+pub use health::Health;
+pub use request::Request;
+pub use router::{Decision, Recall, Router};

@@ -52,7 +52,7 @@ impl Client {
     /// # Errors
     /// The last failure, with the number of requests made. [`Kind::Quota`] is never tried again.
     pub fn complete(&self, body: &Map<String, Value>, traceparent: Option<&str>) -> Result<Value, Error> {
-        let body = self.body(body);
+        let (body, marked) = self.body(body);
         let end = Instant::now() + self.settings.timeout.saturating_mul(3);
         let mut attempts = 0;
         loop {
@@ -60,7 +60,7 @@ impl Client {
             let guard = Trial(self);
             attempts += 1;
             let left = end.saturating_duration_since(Instant::now());
-            let outcome = self.post(&body, traceparent, self.settings.timeout.min(left));
+            let outcome = self.post(&body, marked, traceparent, self.settings.timeout.min(left));
             guard.settle(&outcome);
             let error = match outcome {
                 Ok(answer) => return Ok(answer),
@@ -79,7 +79,8 @@ impl Client {
     /// # Errors
     /// Why there is no answer.
     pub fn attempt(&self, body: &Map<String, Value>, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
-        let outcome = self.post(&self.body(body), traceparent, limit);
+        let (body, marked) = self.body(body);
+        let outcome = self.post(&body, marked, traceparent, limit);
         outcome.map_err(|error| Error { attempts: 1, ..error })
     }
 
@@ -101,14 +102,16 @@ impl Client {
         }
     }
 
-    fn body(&self, body: &Map<String, Value>) -> String {
+    /// The text to post, and whether the answer may hold tool calls written as text.
+    fn body(&self, body: &Map<String, Value>) -> (String, bool) {
+        let tools = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let mut body = body.clone();
         if let Some(model) = &self.settings.model {
             body.insert("model".into(), model.as_str().into());
         }
         body.shift_remove("stream");
         body.shift_remove("stream_options");
-        Value::Object(body).to_string()
+        (Value::Object(body).to_string(), tools || self.settings.marked)
     }
 
     /// The agent, made anew in a process that was forked: two processes must not share connections.
@@ -127,7 +130,7 @@ impl Client {
         bearer.or_else(|| endpoint.basic.as_ref().map(|basic| basic.expose().to_owned()))
     }
 
-    fn post(&self, body: &str, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
+    fn post(&self, body: &str, marked: bool, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
         let Settings { name, endpoint, key, .. } = &self.settings;
         let mut request = self.agent().post(endpoint.chat_url()).content_type("application/json");
         if let Some(value) = self.authorization() {
@@ -146,7 +149,7 @@ impl Client {
         if !(200..300).contains(&status) {
             return Err(explain(name, status, &read.unwrap_or_default(), wait, &secrets));
         }
-        let answer = normalise(&read?, self.settings.marked, &secrets);
+        let answer = normalise(&read?, marked, &secrets);
         answer.map_err(|error| Error { status: Some(status), message: format!("{name}: {error}"), ..error })
     }
 

@@ -22,7 +22,7 @@ pub struct Settings {
     pub timeout: Duration,
     /// How often a request is made again, all within three times the timeout.
     pub retries: u32,
-    /// Whether tool calls written as text are read.
+    /// Whether tool calls written as text are read even where no tools were offered.
     pub marked: bool,
 }
 

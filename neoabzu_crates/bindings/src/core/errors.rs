@@ -1,7 +1,5 @@
 //! The exceptions of `neoabzu_core`, made from its errors.
 
-use std::ffi::CStr;
-
 use neoabzu_core::{Error, ErrorKind, Position};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -31,26 +29,15 @@ impl Types {
     }
 
     fn make(py: Python<'_>) -> PyResult<Types> {
-        let make = |name: &CStr, doc: &CStr, base: &Py<PyType>, attributes: &[&str]| {
-            let defaults = PyDict::new(py);
-            for attribute in attributes {
-                defaults.set_item(attribute, py.None())?;
-            }
-            PyErr::new_type(py, name, Some(doc), Some(base.bind(py)), Some(defaults.into_any().unbind()))
-        };
-        let value_error = py.get_type::<PyValueError>().unbind();
-        let core = make(
-            c"neoabzu_core.CoreError",
-            c"An expression could not be compiled or evaluated; `position` says where, if that is known.",
-            &value_error,
+        let core = exception(
+            py,
+            "CoreError",
+            "An expression could not be compiled or evaluated; `position` says where, if that is known.",
+            &py.get_type::<PyValueError>(),
             &["position"],
         )?;
-        let evaluation = make(
-            c"neoabzu_core.EvaluationError",
-            c"The expression has no value for these variables.",
-            &core,
-            &[],
-        )?;
+        let evaluation =
+            exception(py, "EvaluationError", "The expression has no value for these variables.", &core, &[])?;
         let named_tuple = py.import("collections")?.getattr("namedtuple")?;
         let tuple = |name: &str, fields: &[&str]| {
             let keywords = PyDict::new(py);
@@ -58,32 +45,65 @@ impl Types {
             named_tuple.call((name, fields.to_vec()), Some(&keywords)).map(Bound::unbind)
         };
         Ok(Types {
-            parse: make(c"neoabzu_core.ParseError", c"The text is not an expression.", &core, &[])?,
-            unknown_name: make(
-                c"neoabzu_core.UnknownNameError",
-                c"The expression names a variable or function that is not defined: `name`.",
+            parse: exception(py, "ParseError", "The text is not an expression.", &core, &[])?.unbind(),
+            unknown_name: exception(
+                py,
+                "UnknownNameError",
+                "The expression names a variable or function that is not defined: `name`.",
                 &evaluation,
                 &["name"],
-            )?,
-            conversion: make(
-                c"neoabzu_core.ConversionError",
-                c"A variable, or the result, is of a type CEL does not have; `path` says which.",
+            )?
+            .unbind(),
+            conversion: exception(
+                py,
+                "ConversionError",
+                "A variable, or the result, is of a type CEL does not have; `path` says which.",
                 &core,
                 &["path"],
-            )?,
-            limit: make(
-                c"neoabzu_core.LimitExceeded",
-                c"The expression costs more than is allowed: `limit` names what, `allowed` is how much.",
+            )?
+            .unbind(),
+            limit: exception(
+                py,
+                "LimitExceeded",
+                "The expression costs more than is allowed: `limit` names what, `allowed` is how much.",
                 &core,
                 &["limit", "allowed"],
-            )?,
-            internal: make(c"neoabzu_core.InternalError", c"The evaluator failed.", &core, &[])?,
+            )?
+            .unbind(),
+            internal: exception(
+                py,
+                "InternalError",
+                "The evaluator failed; the expression may be right.",
+                &core,
+                &[],
+            )?
+            .unbind(),
             position: tuple("Position", &["line", "column", "offset"])?,
             cache_info: tuple("CacheInfo", &["hits", "misses", "maxsize", "currsize"])?,
-            core,
-            evaluation,
+            core: core.unbind(),
+            evaluation: evaluation.unbind(),
         })
     }
+}
+
+/// An exception type whose attributes are `None` until they are set.
+///
+/// Made by a call of `type`: `PyErr::new_type` of PyO3 0.30 lets go of its dict before it uses it.
+fn exception<'py>(
+    py: Python<'py>,
+    name: &str,
+    doc: &str,
+    base: &Bound<'py, PyType>,
+    attributes: &[&str],
+) -> PyResult<Bound<'py, PyType>> {
+    let body = PyDict::new(py);
+    body.set_item("__module__", PACKAGE)?;
+    body.set_item("__doc__", doc)?;
+    for attribute in attributes {
+        body.set_item(attribute, py.None())?;
+    }
+    let made = py.get_type::<PyType>().call1((name, (base,), body))?;
+    Ok(made.cast_into::<PyType>()?)
 }
 
 pub(super) fn add_types(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -56,7 +56,9 @@ impl Held<'_> {
             Held::Text(text) => Value::String(Cow::Borrowed(text)),
             Held::Bytes(bytes) => Value::Bytes(Cow::Borrowed(bytes)),
             Held::List(items) => Value::List(items.iter().map(Held::value).collect()),
-            Held::Map(items) => Value::Map(items.iter().map(|(key, item)| (key.key(), item.value())).collect()),
+            Held::Map(items) => {
+                Value::Map(items.iter().map(|(key, item)| (key.key(), item.value())).collect())
+            }
         }
     }
 }
@@ -137,7 +139,8 @@ impl Holder {
         for entry in entries {
             let found = dict.get_item(entry.key.bind(py)).map_err(|error| Fault::of(&error))?;
             if let Some(item) = found {
-                let item = self.part(&item, entry).map_err(|fault| fault.within(format!(".{}", entry.name)))?;
+                let item =
+                    self.part(&item, entry).map_err(|fault| fault.within(format!(".{}", entry.name)))?;
                 held.push((HeldKey::Name(&entry.name), item));
             }
         }
@@ -258,7 +261,10 @@ fn integer(number: &Bound<'_, PyInt>) -> Result<Value<'static>, Fault> {
 fn timestamp(instant: &Bound<'_, PyDateTime>) -> Result<Value<'static>, Fault> {
     let aware = instant.get_tzinfo().is_some();
     let converted: PyResult<DateTime<FixedOffset>> = if aware {
-        let utc = instant.call_method1("astimezone", (pyo3::types::PyTzInfo::utc(instant.py()).map_err(|e| Fault::of(&e))?,));
+        let utc = instant.call_method1(
+            "astimezone",
+            (pyo3::types::PyTzInfo::utc(instant.py()).map_err(|e| Fault::of(&e))?,),
+        );
         utc.and_then(|utc| utc.extract::<DateTime<Utc>>()).map(|utc| utc.fixed_offset())
     } else {
         instant.extract::<NaiveDateTime>().map(|naive| naive.and_utc().fixed_offset())

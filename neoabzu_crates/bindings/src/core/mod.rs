@@ -82,7 +82,8 @@ pub mod module {
         variables: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let compiled = Compiled::of(py, expression)?;
-        let names = variables.map(|names| names.try_iter()?.map(|name| name?.extract()).collect()).transpose()?;
+        let names =
+            variables.map(|names| names.try_iter()?.map(|name| name?.extract()).collect()).transpose()?;
         let names: Option<Vec<String>> = names;
         let outcome = py.detach(|| match &names {
             Some(names) => compiled.program.check(Some(&|name| names.iter().any(|known| known == name))),

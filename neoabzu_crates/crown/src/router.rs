@@ -1,0 +1,301 @@
+//! Decides who answers: validation, memory, rules, health. Asks nobody itself.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use neoabzu_core::{Program, Value as Cel, Variables};
+use neoabzu_kimicho::{Client, Error};
+use serde_json::{Value, json};
+
+use crate::choose::{Candidate, Random, pick};
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::health::Health;
+use crate::ladder::rounded;
+use crate::request::Request;
+use crate::rules::{Choice, Rule, Subject, chosen, holds, variables};
+
+/// What a memory offers the router.
+pub trait Recall: Send + Sync + std::fmt::Debug {
+    /// Recalls what has to do with `text`: `{"hits": […], "failed_layers": {…}, "elapsed": seconds}`.
+    /// Takes no longer than `deadline` and fails by naming the layers that did.
+    fn recall(&self, text: &str, limit: usize, deadline: Duration) -> Value;
+}
+
+/// Who may be asked, and why.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The servants of the rule's choice.
+    pub first: Vec<usize>,
+    /// Those that are asked if they fail.
+    pub others: Vec<usize>,
+    /// Whether Kimi K2 may be asked last.
+    pub kimicho: bool,
+    pub reason: String,
+    /// The rule that chose.
+    pub rule: Option<String>,
+    /// Rules that could not be evaluated, and why.
+    pub errors: Vec<String>,
+    pub recalled: Option<Value>,
+    /// What the rules took.
+    pub rules_time: Duration,
+}
+
+/// The servants with their health, and the rules. Threads share it.
+#[derive(Debug)]
+pub struct Router {
+    config: Config,
+    health: Vec<Health>,
+    clients: Vec<Client>,
+    kimicho: Option<Client>,
+    recall: Option<Arc<dyn Recall>>,
+    random: Random,
+    rules_read_servants: bool,
+}
+
+impl Router {
+    /// # Errors
+    /// Those of [`Client::new`].
+    pub fn new(config: Config, recall: Option<Arc<dyn Recall>>) -> Result<Router, Error> {
+        let clients = config.servants.iter().map(|servant| Client::new(servant.settings()));
+        let clients = clients.collect::<Result<Vec<_>, _>>()?;
+        let kimicho = config.kimicho.clone().map(Client::new).transpose()?;
+        let health = config.servants.iter().map(|_| Health::default()).collect();
+        let reads = |program: &Program| program.references().iter().any(|name| name == "servants");
+        let rules_read_servants = config.policies.iter().any(|policy| reads(&policy.when))
+            || config.rules.iter().any(|rule| {
+                let choice = matches!(&rule.choice, Choice::Expression(program) if reads(program));
+                choice || rule.when.as_ref().is_some_and(reads)
+            });
+        Ok(Router { config, health, clients, kimicho, recall, random: Random::default(), rules_read_servants })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn health(&self, servant: usize) -> &Health {
+        &self.health[servant]
+    }
+
+    /// The blocking client of a servant.
+    pub fn client(&self, servant: usize) -> &Client {
+        &self.clients[servant]
+    }
+
+    pub fn kimicho(&self) -> Option<&Client> {
+        self.kimicho.as_ref()
+    }
+
+    pub fn recalls(&self) -> bool {
+        self.recall.is_some()
+    }
+
+    /// Decides who may answer a request.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`] by a policy, [`Fault::Invalid`] for a model nobody has.
+    pub fn decide(&self, request: &Request) -> Result<Decision, Fault> {
+        let servants = || self.rules_read_servants.then(|| self.seen_by_rules());
+        let whole = Subject { text: &request.whole, size: request.whole.len(), context: &request.context };
+        if !self.config.policies.is_empty() {
+            self.refuse(&variables(&whole, servants()))?;
+        }
+        let recalled = self.recall.as_ref().map(|memory| {
+            memory.recall(&request.text, self.config.recall.limit, self.config.recall.deadline)
+        });
+        let began = Instant::now();
+        let mut decision = if self.config.rules.is_empty() {
+            self.everybody("no rules are configured")
+        } else {
+            let subject = Subject { text: &request.text, ..whole };
+            self.by_rule(&variables(&subject, servants()))?
+        };
+        if let Some(model) = &request.model {
+            self.pin(&mut decision, model)?;
+        }
+        decision.rules_time = began.elapsed();
+        decision.recalled = recalled;
+        Ok(decision)
+    }
+
+    fn refuse(&self, variables: &Variables<'_>) -> Result<(), Fault> {
+        for policy in &self.config.policies {
+            let message = match holds(&policy.when, variables) {
+                Ok(false) => continue,
+                Ok(true) => format!("refused by {}: {}", policy.name, policy.reason),
+                // In doubt it is refused: a policy that cannot be evaluated protects nothing.
+                Err(fault) => format!("refused: {} cannot be evaluated: {fault}", policy.name),
+            };
+            return Err(Fault::Refused { status: 403, code: "policy".to_owned(), message });
+        }
+        Ok(())
+    }
+
+    fn everybody(&self, reason: &str) -> Decision {
+        Decision {
+            first: (0..self.config.servants.len()).collect(),
+            others: Vec::new(),
+            kimicho: self.kimicho.is_some(),
+            reason: reason.to_owned(),
+            rule: None,
+            errors: Vec::new(),
+            recalled: None,
+            rules_time: Duration::ZERO,
+        }
+    }
+
+    fn by_rule(&self, variables: &Variables<'_>) -> Result<Decision, Fault> {
+        let mut errors = Vec::new();
+        for rule in &self.config.rules {
+            let outcome = match rule.when.as_ref().map_or(Ok(true), |when| holds(when, variables)) {
+                Ok(false) => continue,
+                Ok(true) => self.chosen_by(rule, variables),
+                Err(fault) => Err(fault),
+            };
+            match outcome {
+                Ok(first) if !first.is_empty() => return Ok(self.ruled(rule, first, errors)),
+                Ok(_) if rule.only => return Err(unanswerable(rule, "it chooses no servant")),
+                Err(fault) if rule.only => return Err(unanswerable(rule, &fault)),
+                Ok(_) => errors.push(format!("{}: it chooses no servant", rule.name)),
+                Err(fault) => errors.push(format!("{}: {fault}", rule.name)),
+            }
+        }
+        Ok(Decision { errors, ..self.everybody("no rule applies") })
+    }
+
+    fn ruled(&self, rule: &Rule, first: Vec<usize>, errors: Vec<String>) -> Decision {
+        let all = 0..self.config.servants.len();
+        let others = if rule.only { Vec::new() } else { all.filter(|index| !first.contains(index)).collect() };
+        Decision {
+            others,
+            first,
+            kimicho: self.kimicho.is_some() && !rule.only,
+            rule: Some(rule.name.clone()),
+            errors,
+            ..self.everybody(&format!("{} applies", rule.name))
+        }
+    }
+
+    fn chosen_by(&self, rule: &Rule, variables: &Variables<'_>) -> Result<Vec<usize>, String> {
+        let servants = self.config.servants.iter().enumerate();
+        let names = match &rule.choice {
+            Choice::Capability(wanted) => {
+                let able = servants.filter(|(_, servant)| servant.capabilities.contains(wanted));
+                return Ok(able.map(|(index, _)| index).collect());
+            }
+            Choice::Names(names) => names.clone(),
+            Choice::Expression(program) => chosen(program, variables)?,
+        };
+        Ok(servants.filter(|(_, servant)| names.contains(&servant.name)).map(|(index, _)| index).collect())
+    }
+
+    /// Narrows a decision to the servant or model that was asked for.
+    fn pin(&self, decision: &mut Decision, model: &str) -> Result<(), Fault> {
+        let means = |index: &usize| {
+            let servant = &self.config.servants[*index];
+            servant.name == model || servant.model == model
+        };
+        let all: Vec<usize> = (0..self.config.servants.len()).filter(means).collect();
+        let kimicho = model == "kimicho" && self.kimicho.is_some();
+        if all.is_empty() && !kimicho {
+            let message = format!("there is no model {:?}; GET /v1/models lists them", neoabzu_kimicho::clean(model, 100, &[]));
+            return Err(Fault::Invalid { status: 404, code: "model_not_found", message });
+        }
+        let permitted = decision.first.iter().chain(&decision.others).copied().filter(|index| all.contains(index));
+        let first: Vec<usize> = permitted.collect();
+        if first.is_empty() && !(kimicho && decision.kimicho) {
+            let rule = decision.rule.as_deref().unwrap_or("a rule");
+            let message = format!("{rule} does not let this request go to that model");
+            return Err(Fault::Refused { status: 403, code: "rule".to_owned(), message });
+        }
+        decision.first = first;
+        decision.others = Vec::new();
+        decision.kimicho = kimicho;
+        decision.reason = "the model was asked for".to_owned();
+        Ok(())
+    }
+
+    fn seen_by_rules(&self) -> Vec<Cel<'_>> {
+        let entry = |(index, health): (usize, &Health)| {
+            let servant = &self.config.servants[index];
+            let capabilities: Vec<&str> = servant.capabilities.iter().map(String::as_str).collect();
+            Cel::from([
+                ("name", Cel::from(servant.name.as_str())),
+                ("model", Cel::from(servant.model.as_str())),
+                ("capabilities", Cel::from(capabilities)),
+                ("weight", Cel::from(servant.weight)),
+                ("healthy", Cel::from(health.healthy())),
+                ("under_way", Cel::from(i64::from(health.under_way()))),
+                ("latency", health.latency().map_or(Cel::Null, Cel::from)),
+            ])
+        };
+        self.health.iter().enumerate().map(entry).collect()
+    }
+
+    /// Picks a usable servant of a set.
+    pub(crate) fn pick(&self, set: &[usize], now: Instant) -> Option<usize> {
+        let usable = set.iter().filter(|index| self.health[**index].usable(now));
+        let candidates: Vec<Candidate> = usable
+            .map(|&index| Candidate {
+                index,
+                weight: self.config.servants[index].weight,
+                under_way: self.health[index].under_way(),
+                latency: self.health[index].latency(),
+            })
+            .collect();
+        pick(&candidates, &self.random)
+    }
+
+    /// Decides for a text, and tells it: `{model, servant, reason, memory, core, latency_seconds}`.
+    ///
+    /// # Errors
+    /// Those of [`Request::of_text`] and [`Router::decide`].
+    pub fn route_decision(&self, text: &str, context: Value) -> Result<Value, Fault> {
+        let began = Instant::now();
+        let request = Request::of_text(text, context, self.config.max_text)?;
+        let decision = self.decide(&request)?;
+        let picked = self.pick(&decision.first, began).or_else(|| self.pick(&decision.others, began));
+        let (servant, model, reason) = match (picked, &self.kimicho) {
+            (Some(index), _) => {
+                let servant = &self.config.servants[index];
+                let chosen = decision.first.contains(&index);
+                let reason = if chosen { decision.reason } else { format!("{}, and none it chooses is healthy", decision.reason) };
+                (json!(servant.name), json!(servant.model), reason)
+            }
+            (None, Some(client)) if decision.kimicho => {
+                let reason = format!("{}, and no servant is healthy", decision.reason);
+                (json!("kimicho"), json!(client.settings().model), reason)
+            }
+            _ => (Value::Null, Value::Null, format!("{}, and nobody is healthy", decision.reason)),
+        };
+        Ok(json!({
+            "model": model,
+            "servant": servant,
+            "reason": reason,
+            "memory": decision.recalled,
+            "core": {"rule": decision.rule, "errors": decision.errors, "seconds": rounded(decision.rules_time)},
+            "latency_seconds": rounded(began.elapsed()),
+        }))
+    }
+
+    /// How the servants do.
+    pub fn status(&self) -> Value {
+        let entry = |(index, health): (usize, &Health)| {
+            let servant = &self.config.servants[index];
+            let (requests, errors) = health.counts();
+            json!({
+                "name": servant.name, "model": servant.model, "url": servant.endpoint.shown(),
+                "capabilities": servant.capabilities, "weight": servant.weight, "healthy": health.healthy(),
+                "latency_seconds": health.latency(), "under_way": health.under_way(),
+                "requests": requests, "errors": errors,
+            })
+        };
+        self.health.iter().enumerate().map(entry).collect()
+    }
+}
+
+fn unanswerable(rule: &Rule, fault: &str) -> Fault {
+    let message = format!("refused: {} lets nobody else answer, and {fault}", rule.name);
+    Fault::Refused { status: 403, code: "rule".to_owned(), message }
+}
