@@ -79,7 +79,7 @@ class Runtime:
         *,
         journal: Recorder,
         projections: Sequence[Projection],
-        changed: Callable[[MissionState], None],
+        changed: Callable[[MissionState], None] = lambda state: None,
         clock: Clock,
     ) -> None:
         self.plan = plan
