@@ -23,6 +23,8 @@ from razar.quarantine_manager import Entry, QuarantineManager, definition_digest
 from razar.recent_events import RecentEvents
 from razar.state import StateFile, load_previous, render
 from razar.tracing import BootTrace, Tracer
+from razar.utils import redaction
+from razar.utils.logging import use_folder
 from razar.wording import Level
 
 __all__ = ["Outputs"]
@@ -47,6 +49,10 @@ class Outputs:
         environ: Mapping[str, str],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        use_folder(logs)
+        for component in config.components:
+            if component.env:
+                redaction.learn(component.env)
         self._config = config
         self._plan = plan
         self._log = BootLog(
@@ -185,9 +191,10 @@ class Outputs:
 
     def quarantined(self) -> dict[str, str]:
         """Who is in quarantine since an earlier boot, with the reason; changed definitions are released."""
+        if not self._quarantine.current():
+            return {}
         digests = {id: definition_digest(component) for id, component in self._plan.components.items()}
-        if self._quarantine.current():
-            self._quarantine.reconcile(digests)
+        self._quarantine.reconcile(digests)
         return {
             id: f"in quarantine since {_when(entry)} ({entry.error}); `razar quarantine release {id}`"
             for id, entry in self._quarantine.current().items()

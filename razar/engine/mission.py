@@ -145,8 +145,7 @@ def _advance(draft: Draft) -> None:
         return
     if draft.phase not in ("igniting", "settled"):
         return
-    while draft.reconsider:
-        id = draft.reconsider.pop()
+    for id in draft.reconsider:  # It grows meanwhile: what changes makes others change.
         if draft[id].state in ("pending", "blocked", "held") and draft[id].hold is None:
             _resolve(draft, id)
     if draft.phase == "igniting":

@@ -101,7 +101,13 @@ async def test_a_local_package_is_installed_from_where_it_lies(mission: Mission)
     assert list(Path(first.folder).glob("lib/python*/site-packages/beta"))
 
     (project / "mine.py").touch()
-    for name in (".git/index", "build/lib/mine.py", "mine.egg-info/PKG-INFO", "__pycache__/mine.pyc", "logs/x"):
+    for name in (
+        ".git/index",
+        "build/lib/mine.py",
+        "mine.egg-info/PKG-INFO",
+        "__pycache__/mine.pyc",
+        "logs/x",
+    ):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
         (project / name).write_text("made by a tool")
     assert (await mission.build(wanted)).outcome == "unchanged"

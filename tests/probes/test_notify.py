@@ -105,7 +105,7 @@ async def test_orphan_of_the_session_may_speak(stage: Stage) -> None:
         + """
     child = 'import os, socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); '
     child += 'exec("while os.getppid() == int(os.sys.argv[2]): time.sleep(0.001)"); '
-    child += 's.sendto(b"READY=1", "\\0" + os.sys.argv[1]); time.sleep(60)'
+    child += 's.sendto(b"READY=1", "\\\\0" + os.sys.argv[1]); time.sleep(60)'
     if os.fork() == 0:
         argv = [sys.executable, "-S", "-c", child, address[1:], str(os.getpid())]
         os.spawnve(os.P_NOWAIT, sys.executable, argv, {})

@@ -105,7 +105,7 @@ async def test_probes_of_one_component_never_overlap(prober: Prober, events: Eve
     probe = Probe(kind="cmd", argv=sh(script), timeout=5.0, interval=0.001)
     runs = tmp_path / "runs"
     for phase in ("readiness", "liveness"):
-        prober.start(probe_target(probe, tmp_path), phase)  # type: ignore[arg-type]
+        prober.start(probe_target(probe, tmp_path), phase)
         await until(lambda: runs.exists() and len(runs.read_text().split()) >= 4)
         prober.stop("crown_router", 1)
         await until(lambda: not prober._ending)

@@ -27,17 +27,22 @@ class Events(list[Any]):
 
     async def exited(self, count: int = 1) -> Exited:
         """Wait for so many ends; return the last one."""
-        return (await until(lambda: len(self.of(Exited)) >= count and self.of(Exited)))[count - 1]
+        await until(lambda: len(self.of(Exited)) >= count)
+        event: Exited = self.of(Exited)[count - 1]
+        return event
 
     async def passed(self) -> ProbePassed:
         """Wait for a probe that passed."""
-        return (await until(lambda: self.of(ProbePassed)))[0]
+        await until(lambda: self.of(ProbePassed))
+        event: ProbePassed = self.of(ProbePassed)[0]
+        return event
 
     async def failed(self, containing: str = "") -> str:
         """Wait for a failure with this text; return its whole text."""
-        return await until(
+        error: str = await until(
             lambda: next((e.error for e in self.of(ProbeFailed) if containing in e.error), None)
         )
+        return error
 
     def of(self, kind: type) -> list[Any]:
         """Return the events of one kind."""

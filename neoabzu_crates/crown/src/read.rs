@@ -132,7 +132,8 @@ impl<'v, 'f> Reader<'v, 'f> {
     /// Tells the keys nobody has asked for.
     pub fn end(mut self) {
         let Some(fields) = self.fields else { return };
-        for key in fields.keys().filter(|key| !self.known.contains(&key.as_str())) {
+        let unknown: Vec<&String> = fields.keys().filter(|key| !self.known.contains(&key.as_str())).collect();
+        for key in unknown {
             let shown = neoabzu_kimicho::clean(key, 60, &[]);
             let known = self.known.join(", ");
             self.fault(&shown, &format!("unknown; known are {known}"));
