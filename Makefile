@@ -31,10 +31,11 @@ lint: $(STAMPS)/dev $(STAMPS)/extension ## formatting, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --profile fast --workspace --all-targets --locked -- -D warnings
 
 test-rust: check-rust ## the tests of the crates
-	cargo test --workspace --exclude razar-native --locked -q
+	cargo test --profile fast --workspace --exclude razar-native --locked -q
+	cargo test -p neoabzu-core --test stack --locked -q  # Frames are larger without optimisation.
 
 test-python: $(STAMPS)/dev $(STAMPS)/extension ## the Python tests
 	$(PY) -m pytest -n 2 $(ARGS)
@@ -89,6 +90,6 @@ $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/runtime
 	@touch $@
 
 $(STAMPS)/extension: $(RUST) pyproject.toml $(STAMPS)/runtime $(STAMPS)/build | check-rust
-	VIRTUAL_ENV=$(abspath $(VENV)) PATH=$(abspath $(BIN)):$$PATH $(BIN)/maturin develop --release --locked --uv
+	VIRTUAL_ENV=$(abspath $(VENV)) PATH=$(abspath $(BIN)):$$PATH $(BIN)/maturin develop --profile fast --locked --uv
 	@$(PY) -m compileall -q $(PACKAGES) || true
 	@touch $@

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from razar import __version__
 from razar.engine import events
-from razar.engine.facts import Fact, MissionSettled, MissionStopped
+from razar.engine.facts import Fact, MissionStopped
 from razar.engine.mission import verdict
 from razar.engine.plan import Plan
 from razar.engine.state import ComponentState, MissionState
@@ -40,7 +40,6 @@ class Mission(Protocol):
     plan: Plan
     state: MissionState
     stopped: asyncio.Future[MissionStopped]
-    settled: asyncio.Future[MissionSettled]
 
     def report(self, event: events.Event) -> None:
         """Take an event."""

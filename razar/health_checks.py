@@ -29,7 +29,7 @@ SHORTEST = 0.001
 GROWTH = 0.05
 LONGEST = 0.25
 #: Seconds of pause per component that is being probed: half a core at most goes into asking.
-PACE = 40e-6
+PACE = 50e-6
 #: Seconds between two reports of failures that differ.
 REPORT_INTERVAL = 1.0
 

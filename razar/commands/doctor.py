@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from razar.operator.boot import add_mission
 from razar.operator.machine_checkup import check_machine
 from razar.operator.mission_checkup import check_mission
 from razar.operator.output import print_json, print_table
@@ -17,6 +18,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    add_mission(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

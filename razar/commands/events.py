@@ -13,6 +13,7 @@ import msgspec
 from razar.cli import EXIT_USAGE
 from razar.engine import events
 from razar.mission_logger import Record
+from razar.operator.arguments import count
 from razar.operator.journal import JournalFollower, last_boot, read_all
 from razar.operator.mission import JOURNAL_NAME, unknown_ids
 from razar.operator.output import complain, paint
@@ -27,7 +28,7 @@ POLL = 0.1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what happens, until Ctrl-C")
-    parser.add_argument("-n", "--lines", type=int, metavar="N", help="only the last N")
+    parser.add_argument("-n", "--lines", type=count, metavar="N", help="only the last N")
     parser.add_argument(
         "--all", action="store_true", help="of every boot that is kept, not only of the last one"
     )
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         record for record in (records if arguments.all else last_boot(records)) if _wanted(record, arguments)
     ]
     if arguments.lines is not None:
-        chosen = chosen[len(chosen) - max(0, min(arguments.lines, len(chosen))) :]
+        chosen = chosen[max(0, len(chosen) - arguments.lines) :]
     _print(chosen, arguments)
     if arguments.follow:
         follower = JournalFollower(path, records[-1].seq if records else 0)

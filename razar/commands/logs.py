@@ -17,8 +17,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from razar.cli import EXIT_USAGE
-from razar.operator.logs import LogReader, instant_of, parse_since
-from razar.operator.mission import known_ids, unknown_ids
+from razar.operator.arguments import count, instant
+from razar.operator.logs import LogReader, instant_of
+from razar.operator.mission import known_ids, log_folders, unknown_ids
 from razar.operator.output import complain, paint
 
 __all__ = ["add_arguments", "run"]
@@ -45,25 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C"
     )
     parser.add_argument(
-        "-n", "--lines", type=_count, metavar="N", help="the last N lines of each (default: all; 10 with -f)"
+        "-n", "--lines", type=count, metavar="N", help="the last N lines of each (default: all; 10 with -f)"
     )
     parser.add_argument(
-        "--since", type=_since, metavar="TIME", help="from 10m, 2h, 1d ago, or 2025-09-21T00:00:00Z on"
+        "--since", type=instant, metavar="TIME", help="from 10m, 2h, 1d ago, or 2025-09-21T00:00:00Z on"
     )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _since(text: str) -> float:
-    try:
-        return parse_since(text)
-    except ValueError:
-        message = f"{text!r} is neither a span like 10m nor a time like 2025-09-21T00:00:00Z"
-        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             printer.print(_lines(id, reader, None))
         if not arguments.ids and time.monotonic() > scanned + RESCAN:
             scanned = time.monotonic()
-            for id in known_ids(arguments.logs):
+            for id in log_folders(arguments.logs):
                 if id not in readers:
                     readers[id] = LogReader(os.path.join(folder, id))
                     printer.add(id)

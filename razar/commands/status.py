@@ -123,7 +123,7 @@ def _print_header(supervisor: dict[str, Any], snapshot: dict[str, Any]) -> None:
     began = supervisor["began"]
     since = f", up {age(time.time() - began)}" if began else ""
     words = {
-        "preparing": "preparing its environments",
+        "preparing": "preparing (environments, Crown)",
         "igniting": "igniting",
         "settled": "running" if outcome == "complete" else "running, its boot failed",
         "stopping": "stopping",

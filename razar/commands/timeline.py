@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import os
 
+from razar.engine.events import BootStarted
+from razar.operator.boot import load_files
 from razar.operator.journal import last_boot, read_all
-from razar.operator.mission import JOURNAL_NAME, mission_name
+from razar.operator.mission import JOURNAL_NAME
 from razar.operator.output import clean, complain, paint, print_json, print_table
 from razar.operator.timeline import Boot, Step, read_boot
 from razar.utils.times import utc
@@ -33,8 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not records:
         complain(f"there is no journal in {arguments.logs}: no mission has been booted there (see --logs)")
         return 1
-    successes, dependencies = _configuration(arguments)
-    boot = read_boot(last_boot(records), successes=successes, dependencies=dependencies)
+    records = last_boot(records)
+    first = records[0].event
+    mission = first.mission if isinstance(first, BootStarted) else None
+    successes, dependencies = _configuration(arguments, mission)
+    boot = read_boot(records, successes=successes, dependencies=dependencies)
     if boot is None:
         complain("the journal no longer holds the beginning of the last boot")
         return 1
@@ -45,15 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _configuration(arguments: argparse.Namespace) -> tuple[dict[str, int], dict[str, list[str]] | None]:
+def _configuration(
+    arguments: argparse.Namespace, mission: str | None
+) -> tuple[dict[str, int], dict[str, list[str]] | None]:
     """Read what the journal does not tell: probes needed in a row, and who waits for whom."""
-    from razar.boot_options import BootOptions
-    from razar.boot_orchestrator import load
     from razar.config.faults import ConfigurationError
 
-    name = mission_name(arguments.config, arguments.logs)
     try:
-        config = load(BootOptions(mission=name or "unknown", config=arguments.config))[0]
+        config, _ = load_files(mission, arguments.config)
     except ConfigurationError as fault:
         complain(f"dependencies are not known, as the configuration cannot be read: {fault.faults[0]}")
         return {}, None

@@ -1,12 +1,16 @@
-"""Hands a verb to the boot's own command line, with the mission it was not told filled in."""
+"""The boot's own command line and loading, with the mission that nobody named filled in."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["add_mission", "boot_with"]
+if TYPE_CHECKING:
+    from razar.config.model import EnvironmentSpec, MissionConfig
+
+__all__ = ["add_mission", "boot_with", "load_files"]
 
 
 def add_mission(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +27,40 @@ def boot_with(arguments: argparse.Namespace, *flags: str) -> int:
     """Run the boot's command line with these flags; return its exit code."""
     from razar.boot_orchestrator import main
     from razar.config.faults import ConfigurationError
-    from razar.config.missions import find_mission
 
     try:
-        path = find_mission(arguments.mission, config=arguments.config, folder=os.getcwd())
+        name, path = _resolve(arguments.mission, arguments.config)
     except ConfigurationError as fault:
         if arguments.json:
             sys.stdout.write(fault.to_json().decode() + "\n")
         else:
             sys.stderr.write(f"{fault}\n")
         return 2
-    argv = ["--mission", arguments.mission or _name_in(path), "--config", path, *flags]
+    argv = ["--mission", name, "--config", path, *flags]
     if arguments.environments is not None:
         argv += ["--environments", arguments.environments]
     if arguments.json:
         argv.append("--json")
     return main(argv)
+
+
+def load_files(
+    mission: str | None, config: str | None, environments: str | None = None
+) -> tuple[MissionConfig, tuple[EnvironmentSpec, ...]]:
+    """Load the configuration and the environments of a mission; raise ConfigurationError."""
+    from razar.boot_options import BootOptions
+    from razar.boot_orchestrator import load
+
+    name, path = _resolve(mission, config)
+    return load(BootOptions(mission=name, config=path, environments=environments))[:2]
+
+
+def _resolve(mission: str | None, config: str | None) -> tuple[str, str]:
+    """Return name and file of a mission; raise ConfigurationError."""
+    from razar.config.missions import find_mission
+
+    path = find_mission(mission, config=config, folder=os.getcwd())
+    return mission or _name_in(path), path
 
 
 def _name_in(path: str) -> str:

@@ -12,19 +12,36 @@ from razar.mission_logger import Record, read, segments
 __all__ = ["JournalFollower", "last_boot", "read_all"]
 
 _CHUNK = 1 << 20
+#: Readings of a journal whose segments change under them.
+_ATTEMPTS = 5
 
 
 def read_all(path: str) -> tuple[list[Record], list[str]]:
-    """Read every segment, oldest first: the records, and what was wrong, in words."""
+    """Read every segment, oldest first: the records, and what was wrong, in words.
+
+    A segment that is closed meanwhile would be read twice or not at all, so that is noticed.
+    """
     records: list[Record] = []
     problems: list[str] = []
-    for segment in segments(path):
-        more, faults = read(segment)
-        # A segment that was closed between two reads is there under both names.
-        last = records[-1].seq if records else -1
-        records += [record for record in more if record.seq > last]
-        problems += faults
+    for _ in range(_ATTEMPTS):
+        before = _identities(path)
+        parts = [read(segment) for segment in segments(path)]
+        records = [record for part, _ in parts for record in part]
+        problems = [problem for _, part in parts for problem in part]
+        if _identities(path) == before:
+            break
     return records, problems
+
+
+def _identities(path: str) -> list[tuple[int, int]]:
+    found = []
+    for segment in segments(path):
+        try:
+            status = os.stat(segment)
+        except OSError:
+            continue
+        found.append((status.st_dev, status.st_ino))
+    return found
 
 
 def last_boot(records: Sequence[Record]) -> list[Record]:
@@ -45,11 +62,20 @@ class JournalFollower:
     def records(self) -> Iterator[Record]:
         """Yield what is new. A line that is no record, or not finished yet, is passed over."""
         while True:
-            while self._fd >= 0 and (data := os.read(self._fd, _CHUNK)):
-                *lines, self._rest = (self._rest + data).split(b"\n")
-                yield from self._decode(lines)
-            if not self._reopen():
+            yield from self._read()
+            fd = self._next()
+            if fd < 0:
                 return
+            # Nothing is appended any more to a file that has lost its name; this is the rest of it.
+            yield from self._read()
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd, self._rest = fd, b""
+
+    def _read(self) -> Iterator[Record]:
+        while self._fd >= 0 and (data := os.read(self._fd, _CHUNK)):
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            yield from self._decode(lines)
 
     def _decode(self, lines: list[bytes]) -> Iterator[Record]:
         for line in lines:
@@ -61,18 +87,13 @@ class JournalFollower:
                 self._seq = record.seq
                 yield record
 
-    def _reopen(self) -> bool:
-        """Go over to the file that has the name now; False if it is the one that is open."""
+    def _next(self) -> int:
+        """Open the file that has the name now; -1 if it is the one that is open, or if there is none."""
         try:
-            now = os.stat(self._path)
             if self._fd >= 0:
-                mine = os.fstat(self._fd)
+                mine, now = os.fstat(self._fd), os.stat(self._path)
                 if (mine.st_dev, mine.st_ino) == (now.st_dev, now.st_ino):
-                    return False
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                    return -1
+            return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
-            return False
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._rest = fd, b""
-        return True
+            return -1

@@ -1,4 +1,4 @@
-"""What the commands know of a mission: its last snapshot, how it ended, its ids and its name."""
+"""What the commands know of a mission: its last snapshot, how it ended, and its ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = [
     "Ending",
     "ending",
     "known_ids",
-    "mission_name",
+    "log_folders",
     "read_snapshot",
     "unknown_ids",
 ]
@@ -114,13 +114,15 @@ def known_ids(logs: str) -> list[str]:
     """Return the ids of the last snapshot and of the folders of logs."""
     snapshot = read_snapshot(logs)
     ids = [entry["id"] for entry in snapshot["components"]] if snapshot is not None else []
+    return [*ids, *(name for name in log_folders(logs) if name not in ids)]
+
+
+def log_folders(logs: str) -> list[str]:
+    """Return the ids of the components that have a folder of logs."""
     try:
-        folders = sorted(
-            entry.name for entry in os.scandir(os.path.join(logs, "components")) if entry.is_dir()
-        )
+        return sorted(entry.name for entry in os.scandir(os.path.join(logs, "components")) if entry.is_dir())
     except OSError:
-        folders = []
-    return [*ids, *(name for name in folders if name not in ids)]
+        return []
 
 
 def unknown_ids(asked: Iterable[str], known: Collection[str]) -> bool:
@@ -135,16 +137,3 @@ def unknown_ids(asked: Iterable[str], known: Collection[str]) -> bool:
             hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {there}"
             complain(f"there is no component {id!r}; {hint}")
     return bool(unknown)
-
-
-def mission_name(config: str | None, logs: str) -> str | None:
-    """Name the mission nobody named: that of the configuration, or the one that ran here last."""
-    for path in (config or "boot_config.json", os.path.join(logs, STATE_NAME)):
-        try:
-            with open(path, "rb") as file:
-                name = json.load(file)["mission"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if isinstance(name, str):
-            return name
-    return None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from razar.config.model import CrownSettings, EnvironmentSpec, MissionConfig, Probe
 from razar.control_client import supervisor
 from razar.operator.machine_checkup import Row
-from razar.operator.mission import STATE_NAME, ending, mission_name, read_snapshot
+from razar.operator.mission import STATE_NAME, ending, read_snapshot
 
 __all__ = ["check_mission"]
 
@@ -47,17 +47,14 @@ def check_mission(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 
 def _load(arguments: argparse.Namespace) -> tuple[MissionConfig, tuple[EnvironmentSpec, ...]] | Row:
-    from razar.boot_options import BootOptions
-    from razar.boot_orchestrator import load
     from razar.config.faults import ConfigurationError
+    from razar.operator.boot import load_files
 
-    name = mission_name(arguments.config, arguments.logs) or "unnamed"
     try:
-        config, environments, _ = load(BootOptions(mission=name, config=arguments.config))
+        return load_files(arguments.mission, arguments.config, arguments.environments)
     except ConfigurationError as fault:
         more = f" (and {len(fault.faults) - 1} more)" if len(fault.faults) > 1 else ""
         return Row("configuration", "fail", f"{fault.faults[0]}{more}", "razar check shows every fault")
-    return config, environments
 
 
 def _supervisor(running: int | None) -> Row:

@@ -9,9 +9,10 @@ from typing import Any
 
 from razar.cli import EXIT_NOT_RUNNING, EXIT_UNKNOWN, EXIT_USAGE
 from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.operator.arguments import seconds
 from razar.operator.output import clean, complain, describe_waiting, paint, print_json
 
-__all__ = ["Progress", "add_timeout", "positive", "request_components"]
+__all__ = ["Progress", "add_timeout", "request_components", "tell_refusal"]
 
 
 class Progress:
@@ -27,19 +28,11 @@ class Progress:
             print(f"waiting for {describe_waiting(news)}", file=sys.stderr, flush=True)
 
 
-def positive(text: str) -> float:
-    """Read a number of seconds for argparse."""
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return value
-
-
 def add_timeout(parser: argparse.ArgumentParser) -> None:
     """Declare ``--timeout``."""
     parser.add_argument(
         "--timeout",
-        type=positive,
+        type=seconds,
         metavar="S",
         help="wait S seconds at most, then exit with 1; what was asked for goes on (default: no limit)",
     )

@@ -52,6 +52,8 @@ async def connect(host: str, port: int, deadline: float) -> socket.socket:
         try:
             error = sock.connect_ex(address)
             if error == errno.EINPROGRESS:
+                error = sock.connect_ex(address)  # On loopback the answer is there already.
+            if error == errno.EALREADY:
                 await _wait(sock, deadline=share, writing=True)
                 error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error == 0 and sock.getsockname() != sock.getpeername():

@@ -71,14 +71,15 @@ class Mission:
 
     def start(self, *options: str, **environ: str) -> Mission:
         """Start the supervisor."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "razar.boot_orchestrator", "--mission", "demo", *options],
-            cwd=self.folder,
-            env=self._environ(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / "stdout").open("wb"),
-            stderr=(self.folder / "stderr").open("wb"),
-        )
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "razar.boot_orchestrator", "--mission", "demo", *options],
+                cwd=self.folder,
+                env=self._environ(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
         return self
 
     def boot(self, *options: str, **environ: str) -> int:

@@ -164,3 +164,13 @@ def test_no_mission_at_all(tmp_path: Path) -> None:
     found = rows(tmp_path)
     assert found["configuration"]["status"] == "fail"
     assert found["mission"]["found"] == "not running"
+
+
+def test_a_mission_among_several_is_named(tmp_path: Path) -> None:
+    (tmp_path / "missions").mkdir()
+    Folder(tmp_path, WEB)
+    (tmp_path / "boot_config.json").rename(tmp_path / "missions" / "demo.json")
+    assert rows(tmp_path, "--mission", "demo")["configuration"]["status"] == "ok"
+    fault = rows(tmp_path, "--mission", "dmo")["configuration"]
+    assert fault["status"] == "fail"
+    assert 'did you mean "demo"?' in fault["found"]

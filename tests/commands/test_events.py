@@ -45,7 +45,8 @@ def test_unknown_component_no_journal_and_bad_usage(shared: Folder, tmp_path: Pa
     done = razar(tmp_path, "events")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no mission has been booted there" in done.stderr
-    assert razar(tmp_path, "events", "-n", "x").returncode == 2
+    for number in ("x", "-1"):
+        assert razar(tmp_path, "events", "-n", number).returncode == 2
 
 
 def test_a_journal_with_a_torn_end_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:

@@ -74,3 +74,11 @@ def test_a_release_does_not_race_a_supervisor_that_does_not_answer(own: Folder) 
     lock.release()
     assert done.returncode == 4
     assert [entry["id"] for entry in own.json("quarantine", "list")] == ["broken"]
+
+
+def test_a_release_after_a_crash_does_not_make_the_next_boot_forget_the_crash(own: Folder) -> None:
+    own.kill()
+    assert own.razar("quarantine", "release", "broken").returncode == 0
+    ended = own.json("status")["ended"]
+    assert (ended["clean"], sorted(ended["leftovers"])) == (False, ["web", "worker"])
+    assert own.razar("stop").returncode == 0

@@ -27,10 +27,6 @@ impl UnderWay {
         UnderWay { router: router.clone(), servant, began: Instant::now(), settled: false }
     }
 
-    pub fn began(&self) -> Instant {
-        self.began
-    }
-
     /// Counts how it ended.
     pub fn settle(mut self, outcome: Result<(), Kind>) {
         self.settled = true;

@@ -208,7 +208,7 @@ fn rule(value: &Value, at: usize, servants: &[&str], faults: &mut Vec<String>) -
     let choice = match (names, capability, expression) {
         (Some(names), None, None) => Some(Choice::Names(names)),
         (None, Some(capability), None) => Some(Choice::Capability(capability)),
-        (None, None, Some(program)) => program.map(Choice::Expression),
+        (None, None, Some(program)) => program.map(|program| Choice::Expression(Box::new(program))),
         _ => {
             reader.fault("", "expected exactly one of use, capability and choose");
             None

@@ -16,7 +16,7 @@ pub enum Choice {
     /// All servants with this capability.
     Capability(String),
     /// An expression: a name, a list of names, or a list of entries of `servants`.
-    Expression(Program),
+    Expression(Box<Program>),
 }
 
 /// A rule: the first whose `when` is true chooses.

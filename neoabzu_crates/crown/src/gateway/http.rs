@@ -1,0 +1,202 @@
+//! The paths of the gateway.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request as HttpRequest, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use neoabzu_kimicho::{Error, Kind};
+use serde_json::{Map, Value, json};
+
+use super::Shared;
+use super::reply::{error, fault, json as reply};
+use super::stream::{Flow, as_events};
+use super::upstream::Opened;
+use crate::complete::{UnderWay, body_with_memory};
+use crate::fault::Fault;
+use crate::ladder::{Ladder, Step};
+use crate::request::{ROUTED, Request};
+use crate::router::Decision;
+
+/// Text beyond this, in bytes, is routed beside the event loop.
+const BRIEF: usize = 16 << 10;
+
+/// `POST /v1/chat/completions`.
+pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    let body = match read(body, shared.settings.max_body, shared.settings.body_timeout).await {
+        Ok(body) => body,
+        Err(response) => return *response,
+    };
+    let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let parsed = parse(&body).and_then(|value| Request::of_body(value, shared.router.config().max_text));
+    let request = match parsed {
+        Ok(request) => request.traced(traceparent),
+        Err(why) => return fault(&why),
+    };
+    answer(&shared, request, began).await.unwrap_or_else(|why| fault(&why))
+}
+
+async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Box<Response>> {
+    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(why)) if why.is::<LengthLimitError>() => {
+            Err(Box::new(error(413, "too_large", &format!("the body has more than {limit} bytes"))))
+        }
+        Ok(Err(_)) => Err(Box::new(error(400, "invalid_request", "the body was cut off"))),
+        Err(_) => Err(Box::new(error(408, "too_slow", "the body did not come in time"))),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Value, Fault> {
+    let text = std::str::from_utf8(body).map_err(|_| Fault::invalid("the body is not UTF-8"))?;
+    serde_json::from_str(text).map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))
+}
+
+async fn decide(shared: &Arc<Shared>, request: Request) -> Result<(Request, Decision), Fault> {
+    if !shared.router.recalls() && request.whole.len() <= BRIEF {
+        return shared.router.decide(&request).map(|decision| (request, decision));
+    }
+    let router = shared.router.clone();
+    let deciding = move || router.decide(&request).map(|decision| (request, decision));
+    tokio::task::spawn_blocking(deciding).await.unwrap_or_else(|_| {
+        let message = "the rules failed on this request".to_owned();
+        Err(Fault::Refused { status: 500, code: "internal".to_owned(), message })
+    })
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request, began: Instant) -> Result<Response, Fault> {
+    let (request, decision) = decide(shared, request).await?;
+    let body = body_with_memory(&shared.router, &request, decision.recalled.as_ref());
+    let mut ladder = Ladder::new(decision, began, shared.router.config().deadline);
+    let trace = request.traceparent.as_deref();
+    loop {
+        let now = Instant::now();
+        match ladder.next(&shared.router, now) {
+            Step::End => return Err(ladder.fault(now)),
+            Step::Kimicho => {
+                let (model, outcome) = ask_kimicho(shared, &body, request.traceparent.clone()).await;
+                note(shared, &mut ladder, "kimicho", now, outcome.as_ref().map(|_| ()))?;
+                if let Ok(answer) = outcome {
+                    return Ok(whole(&ladder, &request, answer, "kimicho", &model, "kimicho"));
+                }
+            }
+            Step::Servant(index, limit) => {
+                let servant = &shared.router.config().servants[index];
+                let under_way = UnderWay::new(&shared.router, index);
+                let outcome = match request.stream {
+                    true => shared.upstream.open(servant, &body, trace, limit).await,
+                    false => shared.upstream.complete(servant, &body, trace, limit).await.map(Opened::Whole),
+                };
+                let noted = note(shared, &mut ladder, &servant.name, now, outcome.as_ref().map(|_| ()));
+                match outcome {
+                    Err(why) => under_way.settle(Err(why.kind)),
+                    Ok(Opened::Whole(answer)) => {
+                        under_way.settle(Ok(()));
+                        return Ok(whole(&ladder, &request, answer, &servant.name, &servant.model, "servant"));
+                    }
+                    Ok(Opened::Events { first, lines, body }) => {
+                        let (name, first) = (servant.name.clone(), Some(first));
+                        let flow = Flow { name, first, lines, body, under_way: Some(under_way), idle: servant.timeout };
+                        return Ok(events(Body::from_stream(flow.events()), &servant.name));
+                    }
+                }
+                noted?;
+            }
+        }
+    }
+}
+
+fn note(shared: &Shared, ladder: &mut Ladder, who: &str, began: Instant, outcome: Result<(), &Error>) -> Result<(), Fault> {
+    let now = Instant::now();
+    let name = outcome.map_or_else(|why| why.kind.name(), |()| "answered");
+    shared.metrics.attempt(who, name, (now - began).as_secs_f64());
+    ladder.note(who, began, now, outcome)
+}
+
+/// Asks Kimi K2 with its blocking client, beside the event loop.
+async fn ask_kimicho(shared: &Shared, body: &Map<String, Value>, trace: Option<String>) -> (String, Result<Value, Error>) {
+    let (router, body) = (shared.router.clone(), body.clone());
+    let asking = move || {
+        let (model, outcome) = router.ask_kimicho(&body, trace.as_deref());
+        (model.to_owned(), outcome)
+    };
+    let asked = tokio::task::spawn_blocking(asking).await;
+    asked.unwrap_or_else(|_| (String::new(), Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed"))))
+}
+
+fn whole(ladder: &Ladder, request: &Request, mut answer: Value, who: &str, model: &str, source: &str) -> Response {
+    answer["crown"] = ladder.envelope(who, model, source, Instant::now());
+    if request.stream {
+        let usage = request.body.get("stream_options").and_then(|o| o.get("include_usage")) == Some(&Value::Bool(true));
+        return events(Body::from(as_events(&answer, usage)), who);
+    }
+    named(reply(200, &answer), who)
+}
+
+fn events(body: Body, who: &str) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    named(response, who)
+}
+
+fn named(mut response: Response, who: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(who) {
+        response.headers_mut().insert("x-crown-servant", value);
+    }
+    response
+}
+
+/// `GET /v1/models`.
+pub async fn models(State(shared): State<Arc<Shared>>) -> Response {
+    let config = shared.router.config();
+    let servants = config.servants.iter().map(|servant| (servant.name.as_str(), "servant"));
+    let kimicho = config.kimicho.iter().map(|_| ("kimicho", "kimicho"));
+    let routed = ROUTED[..1].iter().map(|name| (*name, "crown"));
+    let entries = routed.chain(servants).chain(kimicho).map(|(id, owner)| {
+        json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner})
+    });
+    reply(200, &json!({"object": "list", "data": entries.collect::<Vec<Value>>()}))
+}
+
+/// `GET /healthz`: this process answers.
+pub async fn healthz() -> Response {
+    reply(200, &json!({"status": "ok"}))
+}
+
+/// `GET /readyz`: there is somebody to ask.
+pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
+    let servants = shared.router.config().servants.iter().enumerate();
+    let health: Map<String, Value> = servants
+        .map(|(index, servant)| (servant.name.clone(), shared.router.health(index).healthy().into()))
+        .collect();
+    let kimicho = shared.router.kimicho().is_some();
+    let ready = kimicho || health.values().any(|healthy| *healthy == Value::Bool(true));
+    let status = if ready { "ready" } else { "no servant is healthy" };
+    reply(if ready { 200 } else { 503 }, &json!({"status": status, "servants": health, "kimicho": kimicho}))
+}
+
+/// `GET /metrics`.
+pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let Ok(text) = shared.metrics.text(&shared.router) else {
+        return error(500, "internal", "the metrics cannot be written");
+    };
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+pub async fn nothing_here() -> Response {
+    error(404, "not_found", "there is nothing at this path")
+}
+
+pub async fn not_this_way() -> Response {
+    error(405, "method", "this path is not asked with this method")
+}

@@ -1,0 +1,252 @@
+//! The server: connections, limits, and an end that finishes what is under way.
+
+mod http;
+mod metrics;
+mod reply;
+mod socket;
+mod stream;
+mod upstream;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use neoabzu_kimicho::Secret;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+
+use crate::protocol::capabilities;
+use crate::router::Router;
+use metrics::Metrics;
+use upstream::Upstream;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// How long a peer may leave what was sent to it unread.
+const UNREAD: Duration = Duration::from_secs(60);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Limits and the token.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub token: Option<Secret>,
+    /// Largest body, in bytes.
+    pub max_body: usize,
+    /// Largest head of a request, in bytes.
+    pub max_header: usize,
+    /// For the head of a request to come, or the next one on an idle connection.
+    pub header_timeout: Duration,
+    /// For the body to come.
+    pub body_timeout: Duration,
+    pub max_connections: usize,
+    /// For what is under way to finish once the gateway is told to stop.
+    pub grace: Duration,
+    /// Between two looks at servants that were not heard.
+    pub probe_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            token: None,
+            max_body: 8 << 20,
+            max_header: 32 << 10,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            max_connections: 16_384,
+            grace: Duration::from_secs(30),
+            probe_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What every request may need.
+pub(crate) struct Shared {
+    router: Arc<Router>,
+    settings: Settings,
+    token: Option<Secret>,
+    upstream: Upstream,
+    metrics: Metrics,
+    capabilities: Vec<String>,
+    loopback: bool,
+    started: u64,
+}
+
+/// A gateway that listens; [`Gateway::run`] serves until [`Gateway::stop`].
+#[derive(Debug)]
+pub struct Gateway {
+    router: Arc<Router>,
+    settings: Settings,
+    listener: Mutex<Option<TcpListener>>,
+    address: SocketAddr,
+    stop: watch::Sender<u8>,
+}
+
+impl Gateway {
+    /// Listens at once; connections wait until [`Gateway::run`].
+    ///
+    /// # Errors
+    /// Why it cannot listen there.
+    pub fn bind(router: Arc<Router>, address: SocketAddr, settings: Settings) -> io::Result<Gateway> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
+        let (stop, _) = watch::channel(0);
+        Ok(Gateway { router, settings, listener: Mutex::new(Some(listener)), address, stop })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells it to stop: the first time gracefully, the second time at once.
+    pub fn stop(&self) {
+        self.stop.send_modify(|asked| *asked = asked.saturating_add(1));
+    }
+
+    /// Serves until it is told to stop, on a runtime that lives no longer than this call.
+    ///
+    /// # Errors
+    /// If it has run before, or the runtime cannot be made.
+    pub fn run(&self) -> io::Result<()> {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = listener.ok_or_else(|| io::Error::other("a gateway can run only once"))?;
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(threads).thread_name("crown").enable_all().build()?;
+        let served = runtime.block_on(self.serve(listener));
+        runtime.shutdown_timeout(Duration::from_millis(200));
+        served
+    }
+
+    async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let shared = Arc::new(self.shared());
+        let app = axum::Router::new()
+            .route("/v1/chat/completions", post(http::completions))
+            .route("/v1/models", get(http::models))
+            .route("/healthz", get(http::healthz))
+            .route("/readyz", get(http::readyz))
+            .route("/metrics", get(http::metrics))
+            .route("/crown", get(socket::crown))
+            .fallback(http::nothing_here)
+            .method_not_allowed_fallback(http::not_this_way)
+            .layer(axum::middleware::from_fn_with_state(shared.clone(), reply::gate))
+            .with_state(shared.clone());
+        let service = TowerToHyperService::new(app);
+        let mut server = http1::Builder::new();
+        server
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.settings.header_timeout)
+            .max_header_size(self.settings.max_header)
+            .pipeline_flush(true);
+        let room = Arc::new(Semaphore::new(self.settings.max_connections));
+        let probing = tokio::spawn(probe(shared.clone(), self.settings.probe_interval));
+        let mut stop = self.stop.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|asked| *asked > 0) => break,
+            };
+            let Ok((stream, _)) = accepted else {
+                // No descriptors left, most likely: those in use have to end first.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            };
+            let Ok(place) = room.clone().try_acquire_owned() else {
+                shared.metrics.turned_away.inc();
+                continue;
+            };
+            prepare(&stream);
+            // A connection that has asked nothing yet need not be waited for.
+            let asked = Arc::new(AtomicBool::new(false));
+            let noting = (service.clone(), asked.clone());
+            let noted = service_fn(move |request| {
+                noting.1.store(true, Ordering::Relaxed);
+                noting.0.call(request)
+            });
+            let connection = server.serve_connection(TokioIo::new(stream), noted).with_upgrades();
+            let (shared, mut stop) = (shared.clone(), stop.clone());
+            tokio::spawn(async move {
+                shared.metrics.connections.inc();
+                let mut connection = pin!(connection);
+                let stopped = tokio::select! {
+                    _ = connection.as_mut() => false,
+                    _ = stop.wait_for(|asked| *asked > 0) => true,
+                };
+                if stopped && asked.load(Ordering::Relaxed) {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+                shared.metrics.connections.dec();
+                drop(place);
+            });
+        }
+        drop(listener);
+        probing.abort();
+        tokio::select! {
+            _ = room.acquire_many(u32::try_from(self.settings.max_connections).unwrap_or(u32::MAX)) => {}
+            () = tokio::time::sleep(self.settings.grace) => {}
+            _ = stop.wait_for(|asked| *asked > 1) => {}
+        }
+        Ok(())
+    }
+
+    fn shared(&self) -> Shared {
+        let config = self.router.config();
+        let given = config.crown.capabilities.iter();
+        let servants = config.servants.iter();
+        let of_servants = servants.flat_map(|s| [&s.name, &s.model].into_iter().chain(&s.capabilities));
+        Shared {
+            capabilities: capabilities(given.chain(of_servants).map(String::as_str)),
+            router: self.router.clone(),
+            token: self.settings.token.clone(),
+            settings: self.settings.clone(),
+            upstream: Upstream::new(),
+            metrics: Metrics::new(),
+            loopback: is_loopback(self.address.ip()),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Neither small writes nor a peer that reads nothing may hold things up.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD));
+}
+
+/// Looks at the servants that were not heard for a while, so that one that is back is used again and one
+/// that is gone is known before a request finds out.
+async fn probe(shared: Arc<Shared>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        for (index, servant) in shared.router.config().servants.iter().enumerate() {
+            let health = shared.router.health(index);
+            let quiet = health.last_heard().is_none_or(|heard| heard.elapsed() >= interval);
+            if quiet || !health.healthy() {
+                let alive = shared.upstream.alive(servant, PROBE_TIMEOUT.min(servant.timeout)).await;
+                health.probed(alive, Instant::now());
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Responses, and who gets none: the checks before any request is looked at.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+
+use super::Shared;
+use crate::fault::Fault;
+
+pub fn json(status: u16, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An error in the form of the OpenAI API.
+pub fn error(status: u16, code: &str, message: &str) -> Response {
+    let type_ = if status >= 500 { "server_error" } else { "invalid_request_error" };
+    json(status, &json!({"error": {"message": message, "type": type_, "param": null, "code": code}}))
+}
+
+pub fn fault(fault: &Fault) -> Response {
+    let mut response = json(fault.status(), &fault.body());
+    if fault.status() == 503 || fault.status() == 429 {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// Refuses what a web page could send (a foreign Host, any Origin) and who does not show the token.
+pub async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let path = known(request.uri().path());
+    let response = match refusal(&shared, request.headers(), path) {
+        Some(response) => response,
+        None => next.run(request).await,
+    };
+    shared.metrics.request(path, response.status().as_u16());
+    response
+}
+
+/// The path as it is counted: callers must not be able to make new series.
+fn known(path: &str) -> &'static str {
+    const PATHS: [&str; 6] = ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics", "/crown"];
+    PATHS.into_iter().find(|known| *known == path).unwrap_or("other")
+}
+
+fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Response> {
+    if shared.loopback && !headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(is_loopback)) {
+        return Some(error(421, "host", "this server answers to its loopback address only"));
+    }
+    if headers.contains_key(ORIGIN) {
+        return Some(error(403, "origin", "browsers are not served"));
+    }
+    let token = shared.token.as_ref().filter(|_| !matches!(path, "/healthz" | "/readyz"))?;
+    let expected = format!("Bearer {}", token.expose());
+    let mut shown = headers.get_all(AUTHORIZATION).iter();
+    let right = match (shown.next(), shown.next()) {
+        (Some(value), None) => bool::from(value.as_bytes().ct_eq(expected.as_bytes())),
+        _ => false,
+    };
+    if right {
+        return None;
+    }
+    let mut response = error(401, "invalid_api_key", "a bearer token is needed, and it must be the right one");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Some(response)
+}
+
+/// Whether a Host header names this machine: other names may have been bent to its address.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}

@@ -1,0 +1,64 @@
+//! The websocket `/crown`: one mission brief, one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::{IntoResponse, Response};
+use futures_util::SinkExt;
+
+use super::Shared;
+use super::reply::error;
+use crate::protocol::{MAX_FRAME, SUBPROTOCOL, answer};
+
+/// How long a client may take to send its brief, and to close.
+const RECEIVE: Duration = Duration::from_secs(10);
+const CLOSE: Duration = Duration::from_millis(500);
+
+pub async fn crown(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).protocols([SUBPROTOCOL]);
+    if upgrade.selected_protocol().is_none() {
+        return error(400, "subprotocol", &format!("the subprotocol {SUBPROTOCOL} is spoken here")).into_response();
+    }
+    upgrade.on_upgrade(move |socket| converse(shared, socket))
+}
+
+async fn converse(shared: Arc<Shared>, mut socket: WebSocket) {
+    let (code, reason) = match tokio::time::timeout(RECEIVE, receive(&mut socket)).await {
+        Ok(Ok(Some(Message::Text(frame)))) => {
+            let answer = answer(&frame, &shared.router.config().crown, &shared.capabilities);
+            let agreed = answer["status"] == "ack";
+            shared.metrics.handshake(if agreed { "ack" } else { "refused" });
+            if socket.send(Message::text(answer.to_string())).await.is_err() {
+                return;
+            }
+            (close_code::NORMAL, "")
+        }
+        Ok(Ok(Some(_))) => (close_code::UNSUPPORTED, "a text frame was expected"),
+        Ok(Ok(None)) => return,
+        Ok(Err(())) => (close_code::SIZE, "the frame is broken or larger than 1 MiB"),
+        Err(_) => (close_code::POLICY, "no mission brief came in time"),
+    };
+    let frame = CloseFrame { code, reason: reason.into() };
+    let closing = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+        let _ = SinkExt::close(&mut socket).await;
+    };
+    // Whoever does not close in time is cut off.
+    let _ = tokio::time::timeout(CLOSE, closing).await;
+}
+
+/// The first frame that says something; pings are answered below.
+async fn receive(socket: &mut WebSocket) -> Result<Option<Message>, ()> {
+    loop {
+        match socket.recv().await {
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Close(_))) | None => return Ok(None),
+            Some(Ok(message)) => return Ok(Some(message)),
+            Some(Err(_)) => return Err(()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+"""Expressions made to do harm end with an error; the interpreter goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from neoabzu_core import LIMITS, CoreError, LimitExceeded, ParseError, compile_check, evaluate_py, references
+
+DOUBLING = ".map(v, [v, v])" * 40
+
+
+@pytest.mark.parametrize(
+    ("expression", "limit"),
+    [
+        ("x" * 10_000_000, "source_bytes"),
+        ("'" + "é" * LIMITS["source_bytes"] + "'", "source_bytes"),
+        ("(" * 1000 + "1" + ")" * 1000, "nesting"),
+        ("[" * 1000, "nesting"),
+        ("!(" * 1000, "nesting"),
+        ("a ? b : " * 1000 + "c", "nesting"),
+        ("!" * 1000 + "true", "depth"),
+        ("-" * 1000 + "1", "depth"),
+        ("1 + " * 1000 + "1", "depth"),
+        ("a" + ".b" * 1000, "depth"),
+        ("[" + "1," * 4000 + "1]", "tokens"),
+    ],
+    ids=lambda case: case[:12] if isinstance(case, str) else "",
+)
+def test_text_that_is_too_much_is_refused(expression: str, limit: str) -> None:
+    for function in (evaluate_py, compile_check, references):
+        with pytest.raises(LimitExceeded) as caught:
+            function(expression)
+        assert (caught.value.limit, caught.value.allowed) == (limit, LIMITS[limit])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "xs.map(a, xs.map(b, xs.map(c, a * b * c)))",
+        "xs.exists(a, xs.exists(b, xs.exists(c, a + b + c < 0))) || true",
+        "xs.all(a, xs.all(b, xs.all(c, 1 / 0 == a)))",
+        f"[1]{DOUBLING}",
+        "['" + "a" * 100 + "']" + ".map(v, v + v)" * 40,
+        "xs.map(x, text).join(text)",
+        "text.replace('', text)",
+        "lists.range(1000000).map(x, lists.range(1000000))",
+        "xs.all(x, aaa.matches('(?:a?){3000}a{3000}'))",
+    ],
+    ids=lambda expression: expression[:24],
+)
+def test_work_without_end_is_stopped(expression: str) -> None:
+    with pytest.raises(LimitExceeded) as caught:
+        evaluate_py(expression, {"xs": list(range(1000)), "text": "0123456789" * 10_000, "aaa": "a" * 100_000})
+    assert caught.value.limit in ("steps", "milliseconds")
+
+
+def test_junk_is_an_error_and_nothing_else() -> None:
+    for junk in ("\x00", "\x00" * 100, "🙂", "a\x7fb", "`", "```", "'''", 'b"', "r'", "\\", "1e", "0x", "1u u", "..", "@"):
+        with pytest.raises(CoreError):
+            evaluate_py(junk)
+
+
+def test_an_unfinished_expression_of_the_worst_kind() -> None:
+    for start in ("!!(", "[{1:(", "a ? (b ? [", "f(g(h(", "-(-("):
+        with pytest.raises(ParseError):
+            evaluate_py(start * 12)
+
+
+def test_a_thread_with_a_small_stack_is_enough() -> None:
+    nesting = LIMITS["nesting"]
+    chain = LIMITS["depth"] - 2 * nesting - 10
+    expression = "(" * nesting + "1" + ")" * nesting + " + 1" * chain
+    outcome: list[object] = []
+    threading.stack_size(128 * 1024)
+    try:
+        thread = threading.Thread(target=lambda: outcome.append(evaluate_py(expression)))
+        thread.start()
+    finally:
+        threading.stack_size(0)
+    thread.join()
+    assert outcome == [chain + 1]
+
+
+def test_nothing_is_printed_by_a_failure() -> None:
+    script = "\n".join(
+        [
+            "import neoabzu_core",
+            "for expression in ['1 +', '(' * 99, 'x', '1 / 0', '[1]' + '.map(v, [v, v])' * 40]:",
+            "    try: neoabzu_core.evaluate_py(expression)",
+            "    except neoabzu_core.CoreError: pass",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
