@@ -153,6 +153,7 @@ class Boot:
 
         layers = {component.layer for component in self._config.components}
         specs = [spec for spec in self._environments if spec.layer in layers]
+        began = self._clock()
         results = await environment_builder.prepare(
             specs,
             root=self._config.root,
@@ -178,7 +179,7 @@ class Boot:
                     result.layer, "failed", result.seconds, error=result.message
                 )
             self._runtime.report(event)
-            self._out.environment(event)
+            self._out.environment(event, began)
         if failures:
             raise PreparationError(4, "\n".join(failures))
 
@@ -232,10 +233,15 @@ class Boot:
             self._begin_beside(self._launch_model(model))
 
     async def _launch_model(self, model: str) -> None:
+        from razar.component_environment import inherited
         from razar.model_launcher import launch_model
 
         result = await launch_model(
-            self._config.crown, model=model, root=self._config.root, logs=self._logs, environ=self._environ
+            self._config.crown,
+            model=model,
+            root=self._config.root,
+            logs=self._logs,
+            environ=inherited(self._environ),
         )
         self._runtime.report(events.ModelLaunched(result))
         self._out.model_launched(result)
@@ -275,7 +281,7 @@ class Boot:
             self._runtime,
             path=os.path.join(self._logs, "razar.sock"),
             holders=self._adapters.holders,
-            on_stop=lambda: self._shut_down("razar stop"),
+            on_stop=self._on_stop,
             release=self._out.release,
         )
         try:
@@ -338,11 +344,20 @@ class Boot:
             self._out.say("INFO", f"{signal.Signals(number).name}: stopping mission {self._config.mission}")
         self._shut_down(signal.Signals(number).name, hurry=not first)
 
+    def _on_stop(self) -> None:
+        """An operator asked for the end of the mission."""
+        if self._preparing is not None and not self._preparing.done():
+            self._interrupted = self._interrupted or signal.SIGTERM
+            self._preparing.cancel()
+            return
+        self._shut_down("razar stop")
+
     def _shut_down(self, reason: str, *, hurry: bool = False) -> None:
         self._runtime.report(events.ShutdownRequested(reason, hurry))
 
     def _abandon(self, code: int, reason: str) -> int:
         """Nothing was ignited: say why and leave."""
+        self._out.trace.close("failed" if self._interrupted is None else "interrupted", reason)
         self._runtime.report(events.ShutdownRequested(reason))
         self._out.failed(reason)
         return code

@@ -128,8 +128,8 @@ def _boot(
         lock.acquire()
     except AlreadyRunningError as error:
         sys.stderr.write(
-            f"razar: mission {config.mission} is already run by the supervisor with pid "
-            f"{error.pid or 'unknown'}; see `razar status`, end it with `razar stop`\n"
+            f"razar: the supervisor with pid {error.pid or 'unknown'} already runs a mission in {logs}: "
+            "see `razar status`, end it with `razar stop`, or give this one other --logs\n"
         )
         return 5
     except OSError as error:

@@ -9,7 +9,7 @@ from razar.component_environment import Interpreter, inherited, launch_spec
 from razar.config.model import MissionConfig
 from razar.engine import effects, events
 from razar.engine.plan import Plan
-from razar.health_checks import Prober, ProbeTarget, port_conflict
+from razar.health_checks import Prober, ProbeTarget, file_stamp, port_conflict
 from razar.launchers.base import Launcher, LaunchError
 from razar.wording import Level
 
@@ -77,6 +77,7 @@ class MissionAdapters:
                 notify_socket=notify,
                 traceparent=self._traceparent(id),
             )
+            before = file_stamp(component.probe)
             started = self._launcher.ignite(spec)
         except LaunchError as error:
             return events.LaunchFailed(id, incarnation, str(error))
@@ -89,6 +90,7 @@ class MissionAdapters:
             log=spec.log,
             log_offset=started.log_offset,
             launched_ns=started.launched_ns,
+            before=before,
         )
         return events.Spawned(id, incarnation, started.pid, started.start_time, spec.nonce)
 

@@ -22,7 +22,7 @@ from razar.mission_logger import Journal, read
 from razar.quarantine_manager import Entry, QuarantineManager, definition_digest
 from razar.recent_events import RecentEvents
 from razar.state import StateFile, load_previous, render
-from razar.tracing import BootTrace, Tracer
+from razar.tracing import ENVIRONMENT, BootTrace, Tracer
 from razar.utils import redaction
 from razar.utils.logging import use_folder
 from razar.wording import Level
@@ -145,12 +145,15 @@ class Outputs:
     def failed(self, reason: str) -> None:
         """The boot ended before its first ignition."""
         self.say("ERROR", f"Mission {self._config.mission} failed: {reason}")
-        self.trace.close("failed", reason)
 
     # -- what adapters measure ------------------------------------------------------------------
 
-    def environment(self, event: EnvironmentPrepared) -> None:
-        """The environment of a layer is there, or could not be built."""
+    def environment(self, event: EnvironmentPrepared, began: float) -> None:
+        """The environment of a layer, ``began`` at that instant, is there or could not be built."""
+        span = self.trace.child(ENVIRONMENT, at=began, layer=event.layer, outcome=event.outcome)
+        if event.error is not None:
+            span.fail(event.error)
+        span.end(began + event.seconds)
         self._metrics.environment_built(event.layer, event.outcome, event.seconds)
         if event.outcome == "failed":
             self._events.note("environment", event.layer, "fail", event.error, self._now())

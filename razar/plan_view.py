@@ -7,7 +7,7 @@ from typing import Any
 
 from razar.config.model import Component, EnvironmentSpec, MissionConfig
 from razar.engine.plan import Plan, compile_plan, waves
-from razar.utils.redaction import strip_userinfo
+from razar.utils.redaction import redact
 
 __all__ = ["describe_plan", "show_plan"]
 
@@ -28,7 +28,7 @@ def describe_plan(config: MissionConfig, environments: tuple[EnvironmentSpec, ..
     """Return mission, ignition, layers (with what has to be built) and the components in order."""
     plan = compile_plan(config)
     used = {component.layer for component in config.components}
-    crown = "off" if config.crown.policy == "off" else strip_userinfo(config.crown.url or "embedded")
+    crown = "off" if config.crown.policy == "off" else redact(config.crown.url or "embedded")
     return {
         "mission": config.mission,
         "config": config.path,
@@ -82,7 +82,7 @@ def _component(plan: Plan, id: str) -> dict[str, Any]:
 
 def _probe(component: Component) -> str:
     probe = component.probe
-    shown = os.path.basename(probe.argv[0]) if probe.argv else strip_userinfo(probe.target)
+    shown = os.path.basename(probe.argv[0]) if probe.argv else redact(probe.target)
     return shown if probe.kind in ("http", "ws", "grpc") else f"{probe.kind} {shown}".strip()
 
 

@@ -175,14 +175,16 @@ class BootTrace:
         self._ignitions: dict[str, Span] = {}
         self._waits: dict[str, Span] = {}
 
-    def child(self, name: str, parent: Span | None = None, **attributes: Value) -> Span:
+    def child(
+        self, name: str, parent: Span | None = None, *, at: float | None = None, **attributes: Value
+    ) -> Span:
         """Start a span below ``parent``, default the current phase or the boot itself.
 
-        Keywords are attributes, written without their ``razar.`` (``layer="core"``).
+        Other keywords are attributes, written without their ``razar.`` (``layer="core"``).
         """
         above = parent or (self.root if self._phase is NO_SPAN else self._phase)
         return self.tracer.start(
-            name, above, attributes={f"razar.{key}": value for key, value in attributes.items()}
+            name, above, at=at, attributes={f"razar.{key}": value for key, value in attributes.items()}
         )
 
     def phase(self, name: str | None, at: float | None = None) -> None:

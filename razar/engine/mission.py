@@ -284,10 +284,13 @@ def _failing(plan: Plan, component: Callable[[str], ComponentState]) -> str | No
 
 
 def anything_left(state: MissionState) -> bool:
-    """Whether a settled mission still has something to supervise, repair or wait for."""
+    """Whether a settled mission still has something to supervise, repair or wait for.
+
+    A component that an operator stopped counts: the next thing asked for may be its restart.
+    """
     return any(
         component.live
-        or component.state in ("backoff", "repairing", "pending")
+        or component.state in ("backoff", "repairing", "pending", "stopped")
         or (component.state == "held" and component.until is not None)
         for component in state.components.values()
     )

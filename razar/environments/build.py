@@ -80,9 +80,8 @@ async def build(spec: EnvironmentSpec, stale: Stale, options: Options) -> LayerE
     warnings = [f"layer {spec.layer}: {stale.reason}; its environment was rebuilt"] if stale.damaged else []
     if options.log.problem:
         warnings.append(options.log.problem)
-    say(
-        f"{'built' if new else 'found'} {os.path.relpath(made, root)} in {time.perf_counter() - started:.2f} s"
-    )
+    took = time.perf_counter() - started
+    say(f"{'built' if new else 'found'} {os.path.relpath(made, root)} in {took:.2f} s")
     return environment(spec, made, digest, started, built=new, warnings=tuple(warnings))
 
 

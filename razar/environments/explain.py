@@ -38,7 +38,7 @@ _RULES = (
     _rule(
         r"Read-only file system|os error 30",
         "the disk is read-only",
-        "Make the mission folder and uv's cache (UV_CACHE_DIR) writable, or build the environments elsewhere.",
+        "Make the mission folder and uv's cache (UV_CACHE_DIR) writable, or build elsewhere.",
     ),
     _rule(
         r"Permission denied \(os error 13\)|Operation not permitted \(os error 1\)",
@@ -58,7 +58,7 @@ _RULES = (
     _rule(
         r"Hash mismatch for `(?P<name>[^`]+)`",
         "what was downloaded for {name} is not what the lock file was made from",
-        "If the package was published anew on purpose, delete the lock file; otherwise do not trust the index.",
+        "If it was published anew on purpose, delete the lock file; otherwise do not trust the index.",
     ),
     _rule(
         r"network was disabled|not found in the cache|because network connectivity is disabled|"
@@ -80,7 +80,7 @@ _RULES = (
     _rule(
         r"Failed to (?:download and )?build `(?P<name>[^`]+)`",
         "{name} has no ready-made package for this machine and could not be built",
-        "Install what its build asks for (often a compiler or header files), or allow a version that has one.",
+        "Install what its build asks for (often a compiler or headers), or allow a version that has one.",
     ),
     _rule(
         r"Distribution not found at|does not appear to be a Python project",
@@ -93,7 +93,8 @@ _RULES = (
         "Change the layer's python in razar_env.yaml, or allow other versions of the package.",
     ),
     _rule(
-        r"has no wheels with a matching|has no (?:usable|compatible) wheels|only has wheels|no source distribution",
+        r"has no wheels with a matching|has no (?:usable|compatible) wheels|only has wheels|"
+        r"no source distribution",
         "a package has no build for this machine",
         "Allow another version of it, or use another interpreter.",
     ),

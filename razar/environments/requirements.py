@@ -58,8 +58,8 @@ def check_spec(spec: EnvironmentSpec) -> None:
             secret = password or ("" if "ssh" in match["scheme"] else user)
             if _VARIABLE.sub("", secret):
                 raise LayerError(
-                    f"the dependency {_mask(text)!r} holds a password or token, which would stand in the lock "
-                    "file; write ${NAME} in its place and set that variable, or use a netrc file"
+                    f"the dependency {_mask(text)!r} holds a password or token, which would stand in the "
+                    "lock file; write ${NAME} in its place and set that variable, or use a netrc file"
                 )
 
 

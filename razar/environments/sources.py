@@ -73,7 +73,8 @@ def record(requirement: Requirement) -> Source:
         return Source(requirement.portable, path, _digest(path, list(files)), files)
     except OSError as error:
         raise LayerError(
-            f"the local dependency {requirement.portable!r} cannot be read: {error.strerror} ({error.filename})"
+            f"the local dependency {requirement.portable!r} cannot be read: "
+            f"{error.strerror} ({error.filename})"
         ) from None
 
 

@@ -16,7 +16,9 @@ from tests.environments.packages import make_wheel
 
 Make = Callable[..., Mission]
 
-SMALL = '{"mission": "demo", "components": [{"id": "a", "layer": "core", "entrypoint": "true", "health": %s}]}'
+SMALL = (
+    '{"mission": "demo", "components": [{"id": "a", "layer": "core", "entrypoint": "true", "health": %s}]}'
+)
 
 
 def refused(one: Mission, *words: str, options: tuple[str, ...] = (), **environ: str) -> None:
@@ -86,7 +88,9 @@ def test_faults_of_all_kinds_and_files_are_told_at_once(mission: Make) -> None:
         service("g", env_file="no.env"),
         ignition="all",
     )
-    (one.folder / "razar_env.yaml").write_text("environments:\n  - {layer: core, python: 3.10, dependencies: x}")
+    (one.folder / "razar_env.yaml").write_text(
+        "environments:\n  - {layer: core, python: 3.10, dependencies: x}"
+    )
     refused(
         one,
         "/ignition",
@@ -105,7 +109,10 @@ def test_faults_of_all_kinds_and_files_are_told_at_once(mission: Make) -> None:
     )
     assert one.start("--check", "--json").wait() == 2
     told = json.loads(one.out)
-    assert {os.path.basename(fault["file"]) for fault in told["faults"]} == {"boot_config.json", "razar_env.yaml"}
+    assert {os.path.basename(fault["file"]) for fault in told["faults"]} == {
+        "boot_config.json",
+        "razar_env.yaml",
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,9 +178,15 @@ def test_a_password_in_a_url_is_told_nowhere(mission: Make) -> None:
     secret = f"http://operator:{password}@127.0.0.1:{port}/healthz"
     one = mission(
         http_service("a", port, health={"http": secret, "deadline": "2s"}),
-        service("b", retries=0, health={"http": secret.replace(str(port), str(free_port())), "deadline": "50ms"}),
+        service(
+            "b", retries=0, health={"http": secret.replace(str(port), str(free_port())), "deadline": "50ms"}
+        ),
         service("c", env={"DATABASE_URL": f"postgres://u:{password}@db/x", "API_TOKEN": password}),
-        crown={"policy": "optional", "url": f"ws://operator:{password}@127.0.0.1:{free_port()}", "timeout": 1},
+        crown={
+            "policy": "optional",
+            "url": f"ws://operator:{password}@127.0.0.1:{free_port()}",
+            "timeout": 1,
+        },
     )
     for options in (("--check",), ("--plan",), ("--plan", "--json"), ("--json", "-v"), ("-v",)):
         boot = () if options[0] in ("--check", "--plan") else ("--exit-after-boot",)
@@ -220,7 +233,9 @@ def test_a_component_runs_in_the_environment_of_its_layer(mission: Make, tmp_pat
         {"id": "b", "entrypoint": ["alpha-tool"], "kind": "task", **body, "health": "exit"},
     )
     environ = _layers(one, tmp_path, "alpha")
-    make_wheel(tmp_path / "wheels", "alpha", script="alpha-tool", source="VALUE = 1\ndef main(): print('tool ran')")
+    make_wheel(
+        tmp_path / "wheels", "alpha", script="alpha-tool", source="VALUE = 1\ndef main(): print('tool ran')"
+    )
     assert one.boot(**environ) == 0, one.log
     _, prefix, tool, value = (one.logs / "components/a/current.log").read_text().split()[-4:]
     assert prefix.startswith(str(one.folder / ".razar" / "environments" / "core")) and value == "1"
@@ -240,6 +255,8 @@ def test_a_component_runs_in_the_environment_of_its_layer(mission: Make, tmp_pat
 
 
 def test_the_tree_of_razar_stays_as_it_was(mission: Make) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (REPOSITORY / "razar").rglob("*.*") if path.suffix != ".pyc"}
+    before = {
+        path: path.stat().st_mtime_ns for path in (REPOSITORY / "razar").rglob("*.*") if path.suffix != ".pyc"
+    }
     assert mission(service("a")).boot() == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -27,7 +27,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     files = {f"{name}.py": open(f"{name}.py").read()}
     files[f"{info}/METADATA"] = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n" + "".join(
         f"Requires-Dist: {one}\\n" for one in project.get("dependencies", []))
-    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
     record = "".join(f"{path},,\\n" for path in files)
     target = f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(os.path.join(directory, target), "w") as archive:
@@ -117,11 +117,11 @@ class Index:
         parts = [part for part in path.split("/") if part and part != self.name]
         if len(parts) == 2 and parts[0] == "simple":
             wheels = sorted(self.folder.glob(f"{parts[1].replace('-', '_')}-*.whl"))
-            links = [
-                f'<a href="/{self.name}/files/{one.name}#sha256={hashlib.sha256(one.read_bytes()).hexdigest()}"'
-                f' data-core-metadata="true">{one.name}</a>'
-                for one in wheels
-            ]
+            links = []
+            for one in wheels:
+                digest = hashlib.sha256(one.read_bytes()).hexdigest()
+                address = f"/{self.name}/files/{one.name}#sha256={digest}"
+                links.append(f'<a href="{address}" data-core-metadata="true">{one.name}</a>')
             return "<br>".join(links).encode() if links else None
         if len(parts) == 2 and parts[0] == "files" and parts[1].endswith(".metadata"):
             wheel = self.folder / parts[1].removesuffix(".metadata")

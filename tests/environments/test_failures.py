@@ -211,7 +211,11 @@ async def test_a_layer_name_cannot_lead_elsewhere(mission: Mission, layer: str) 
 
 def without_override(program: str, mission: Mission) -> str:
     """Run a program for which file permissions count, even if the tests run as root."""
-    drop = "import ctypes, os, sys\nfor cap in (1, 2):\n    ctypes.CDLL(None).prctl(24, cap, 0, 0, 0)\nos.execv(sys.argv[1], sys.argv[1:])\n"
+    drop = (
+        "import ctypes, os, sys\nfor capability in (1, 2):\n"  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        "    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)\n"  # PR_CAPBSET_DROP
+        "os.execv(sys.argv[1], sys.argv[1:])\n"
+    )
     command = (sys.executable, "-c", drop, sys.executable, "-c", program)
     return output(*command, environ={**mission.environ, "PYTHONPATH": os.getcwd()})
 
@@ -222,8 +226,10 @@ async def test_folders_without_the_right_to_write(mission: Mission) -> None:
     prepare = (
         "import asyncio, os\nfrom razar.config.model import EnvironmentSpec as S\n"
         "from razar.environment_builder import prepare\n"
-        "specs = [S(layer='web', python='>=3.11', dependencies=('alpha',)), S(layer='new', python='>=3.11')]\n"
-        f"for one in asyncio.run(prepare(specs, root={str(mission.root)!r}, log={str(mission.log)!r}, environ=os.environ)):\n"
+        "specs = [S(layer='web', python='>=3.11', dependencies=('alpha',)),"
+        " S(layer='new', python='>=3.11')]\n"
+        f"root, log = {str(mission.root)!r}, {str(mission.log)!r}\n"
+        "for one in asyncio.run(prepare(specs, root=root, log=log, environ=os.environ)):\n"
         "    print(getattr(one, 'message', None) or one.outcome)\n"
     )
     (Path(built.folder) / "pyvenv.cfg").touch()  # Found the same, though that cannot be remembered.

@@ -164,7 +164,8 @@ def test_the_oldest_version_a_layer_allows(python: str, bound: str | None) -> No
 def test_a_lock_entry_must_be_vouched_for() -> None:
     text = (
         "# inputs sha256:00\n--index-url https://example.org/simple\n"
-        "alpha==1.0 ; sys_platform == 'linux' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n    # via beta\n"
+        "alpha==1.0 ; sys_platform == 'linux' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+        "    # via beta\n"
         f"beta @ git+https://example.org/beta.git@{'a' * 40}\n    # via razar_env.yaml\n"
     )
     found = entries(text)

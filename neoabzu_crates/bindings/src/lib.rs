@@ -8,6 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyModule;
 
 mod core;
+mod crown;
+mod crown_memory;
+mod face;
+mod kimicho;
 
 #[pymodule(gil_used = true)]
 mod _native {
@@ -15,6 +19,12 @@ mod _native {
 
     #[pymodule_export]
     use super::core::module;
+
+    #[pymodule_export]
+    use super::crown::module as crown;
+
+    #[pymodule_export]
+    use super::kimicho::module as kimicho;
 
     /// Submodules of an extension are attributes until `sys.modules` names them.
     #[pymodule_init]

@@ -2,22 +2,56 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, Expr, LiteralValue};
-use cel::parser::Parser;
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue};
+use cel::parser::{Macro, MacroExprHelper, ParseError, Parser};
 use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
 
 use crate::limits::Limits;
 use crate::meter;
 
-/// CEL's standard library with optionals, and the extensions `math`, `strings`, `lists` and `encoders`.
+/// CEL's standard library with optionals, the extensions `math`, `strings`, `lists` and `encoders`, and
+/// `cel.bind(name, value, expression)` of the extension `bindings`.
 pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let mut env = Env::stdlib();
     for extension in [extensions::math, extensions::strings, extensions::lists, extensions::encoders] {
         env.add_extension(extension).expect("the extensions declare different names");
     }
+    env.add_macro(Macro::receiver("bind", 3, bind)).expect("no other extension has it");
     meter::declare(&mut env).expect("these names cannot be written in CEL");
     Arc::new(env)
 });
+
+/// Expands `cel.bind(name, value, expression)` to a loop of no turns whose accumulator is the name.
+fn bind(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    args: &mut Vec<IdedExpr>,
+) -> Result<Option<IdedExpr>, ParseError> {
+    if !target.as_ref().is_some_and(|target| matches!(&target.expr, Expr::Ident(name) if name == "cel")) {
+        return Ok(None);
+    }
+    let name = match args.first() {
+        Some(IdedExpr { expr: Expr::Ident(name), .. }) if !name.starts_with('.') => name.clone(),
+        first => {
+            let at = first.map_or(0, |arg| arg.id);
+            return Err(helper.new_error(at, "cel.bind takes a name first"));
+        }
+    };
+    let (Some(body), Some(value)) = (args.pop(), args.pop()) else {
+        return Err(helper.new_error(0, "cel.bind takes three arguments"));
+    };
+    let expanded = ComprehensionExpr {
+        iter_range: helper.next_expr(Expr::List(ListExpr::new(Vec::new()))),
+        iter_var: "@unused".to_owned(),
+        iter_var2: None,
+        accu_var: name.clone(),
+        accu_init: value,
+        loop_cond: helper.next_expr(Expr::Literal(LiteralValue::Boolean(false.into()))),
+        loop_step: helper.next_expr(Expr::Ident(name)),
+        result: body,
+    };
+    Ok(Some(helper.next_expr(Expr::Comprehension(Box::new(expanded)))))
+}
 
 /// Errors after the tenth help nobody, and recovering from each costs time.
 const ERRORS_TOLD: u32 = 10;

@@ -76,7 +76,7 @@ impl Meter {
         if self.spent.get().is_none() {
             match self.left.get().checked_sub(steps) {
                 Some(left) => self.left.set(left),
-                None => self.spent.set(Some(Spent::Steps)),
+                None => self.run_out(Spent::Steps),
             }
             let charges = self.charges.get().wrapping_add(1);
             self.charges.set(charges);
@@ -90,11 +90,17 @@ impl Meter {
         }
     }
 
+    /// Nothing is left, so that nothing is measured any more either.
+    fn run_out(&self, what: Spent) {
+        self.spent.set(Some(what));
+        self.left.set(0);
+    }
+
     fn look_at_the_clock(&self) {
         let now = Instant::now();
         match self.deadline.get() {
             None => self.deadline.set(now.checked_add(Duration::from_millis(self.milliseconds.get()))),
-            Some(deadline) if now > deadline => self.spent.set(Some(Spent::Time)),
+            Some(deadline) if now > deadline => self.run_out(Spent::Time),
             Some(_) => {}
         }
     }
@@ -126,7 +132,7 @@ impl Metered {
     }
 
     pub(crate) fn left(&self) -> u64 {
-        METER.with(|meter| if meter.spent.get().is_some() { 0 } else { meter.left.get() })
+        METER.with(|meter| meter.left.get())
     }
 }
 
@@ -252,6 +258,7 @@ fn charge_turns<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     first(args)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a CEL function")]
 fn charge_product<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     let (a, b) = (bytes(args[0].as_ref()), bytes(args[1].as_ref()));
     charge(1 + (a + 1).saturating_mul(b + 1) / TEXT_PER_STEP as u64)?;
@@ -267,6 +274,7 @@ fn check_index<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     first(args)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a CEL function")]
 fn matches<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
     let (Some(text), Some(pattern)) =
         (args[0].downcast_ref::<CelString>(), args[1].downcast_ref::<CelString>())

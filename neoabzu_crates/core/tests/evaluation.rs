@@ -75,6 +75,10 @@ fn metered_and_plain_evaluation_agree() {
         ("math.greatest(1, 2, 3) + math.abs(-1)", "4"),
         ("base64.encode(b'hi') + strings.quote('x')", "'aGk=\"x\"'"),
         ("'%d-%s'.format([1, 'x'])", "'1-x'"),
+        (
+            "cel.bind(x, 2, [1, 2].map(y, y * x)) == [2, 4] && cel.bind(a, 1, cel.bind(b, a + 1, b)) == 2",
+            "true",
+        ),
     ];
     for (source, same) in cases {
         assert_eq!(value(source), value(same), "{source}");
@@ -120,6 +124,8 @@ fn errors_say_what_and_where() {
         ("xs.map(x, x + missing)", "'missing' is not defined", 14),
         ("xs.map(x, x.y)", "int has no fields", 11),
         ("xs.all(x, 1 / (x - x) > 0)", "division by zero", 12),
+        ("cel.bind(1, 2, 3)", "cel.bind takes a name first", 9),
+        ("other.bind(c, 2, c)", "'c' is not defined", 11),
         ("a.b ? 1 : 2", "expected bool, found int", 4),
         ("int('x')", "'int' is not defined for this value", 0),
         ("'é' == a.é", "unknown character 'é'", 9),

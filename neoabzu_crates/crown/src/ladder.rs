@@ -39,10 +39,6 @@ impl Ladder {
         Ladder { decision, tried, kimicho_tried: false, trail, last: None, kinds, began, end }
     }
 
-    pub fn decision(&self) -> &Decision {
-        &self.decision
-    }
-
     /// Chooses whom to ask next: a healthy servant of the rule's choice, a healthy one of the others,
     /// Kimi K2; and where there is no Kimi K2, the servants that were left alone for their failures.
     pub fn next(&mut self, router: &Router, now: Instant) -> Step {

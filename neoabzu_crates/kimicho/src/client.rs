@@ -107,7 +107,7 @@ impl Client {
         let tools = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let mut body = body.clone();
         if let Some(model) = &self.settings.model {
-            body.insert("model".into(), model.as_str().into());
+            body.entry("model").or_insert_with(|| model.as_str().into());
         }
         body.shift_remove("stream");
         body.shift_remove("stream_options");

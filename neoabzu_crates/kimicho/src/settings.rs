@@ -16,7 +16,7 @@ pub struct Settings {
     pub name: String,
     pub endpoint: Endpoint,
     pub key: Option<Secret>,
-    /// The model asked for; without it the request's own.
+    /// The model asked for, unless the request names one.
     pub model: Option<String>,
     /// Limit on one request, from the look-up of the name to the last byte of the answer.
     pub timeout: Duration,

@@ -33,10 +33,10 @@ impl Lines {
     ///
     /// # Errors
     /// A line is too long.
-    pub fn feed(&mut self, data: Bytes) -> Result<Bytes, &'static str> {
+    pub fn feed(&mut self, data: &Bytes) -> Result<Bytes, &'static str> {
         let whole = match data.iter().rposition(|byte| *byte == b'\n') {
             None => {
-                self.rest.extend_from_slice(&data);
+                self.rest.extend_from_slice(data);
                 Bytes::new()
             }
             Some(last) => {
@@ -102,7 +102,7 @@ impl Flow {
             loop {
                 let frame = tokio::time::timeout(flow.idle, flow.body.frame()).await;
                 let fault = match frame {
-                    Ok(Some(Ok(frame))) => match frame.into_data().map(|data| flow.lines.feed(data)) {
+                    Ok(Some(Ok(frame))) => match frame.into_data().map(|data| flow.lines.feed(&data)) {
                         Ok(Ok(whole)) if !whole.is_empty() => return Some((Ok(whole), Some(flow))),
                         Ok(Ok(_)) | Err(_) => continue,
                         Ok(Err(fault)) => (Kind::Malformed, fault),
@@ -166,16 +166,16 @@ mod tests {
             let mut lines = Lines::default();
             let mut passed = Vec::new();
             for chunk in text.chunks(size) {
-                let whole = lines.feed(Bytes::copy_from_slice(chunk)).unwrap();
+                let whole = lines.feed(&Bytes::copy_from_slice(chunk)).unwrap();
                 assert!(whole.is_empty() || whole.ends_with(b"\n"));
                 passed.extend_from_slice(&whole);
             }
             assert_eq!((passed.as_slice(), lines.done()), (text, true), "{size}");
         }
         let mut lines = Lines::default();
-        assert_eq!(lines.feed(Bytes::from_static(b"data: {\"x\": \"[DONE]\"}\ndata: [DO")).unwrap().len(), 23);
+        assert_eq!(lines.feed(&Bytes::from_static(b"data: {\"x\": \"[DONE]\"}\ndata: [DO")).unwrap().len(), 22);
         assert!(!lines.done());
-        assert!(Lines::default().feed(Bytes::from(vec![b'x'; MAX_LINE + 1])).is_err());
+        assert!(Lines::default().feed(&Bytes::from(vec![b'x'; MAX_LINE + 1])).is_err());
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Upstream {
             loop {
                 let frame = body.frame().await.transpose().map_err(|_| broken(servant))?.ok_or_else(|| broken(servant))?;
                 let Ok(data) = frame.into_data() else { continue };
-                let first = lines.feed(data).map_err(|fault| malformed(servant, fault))?;
+                let first = lines.feed(&data).map_err(|fault| malformed(servant, fault))?;
                 if let Some(message) = error_in(&first) {
                     return Err(malformed(servant, &format!("the stream begins with an error: {message}")));
                 }

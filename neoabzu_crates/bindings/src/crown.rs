@@ -1,0 +1,260 @@
+//! `neoabzu_crown` for Python.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use neoabzu_crown::gateway::{Gateway as Server, Settings};
+use neoabzu_crown::{Config, Fault, Request, Router as Routes};
+use neoabzu_kimicho::Secret;
+use neoabzu_kimicho::serde_json::{Map, Value};
+use pyo3::exceptions::{PyException, PyOSError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use crate::face::{detached, exception, to_json, to_python};
+use crate::kimicho::{body, duration, environ};
+
+/// The package whose attributes the types are: pickles find them there.
+const PACKAGE: &str = "neoabzu_crown";
+/// How long one look at a servant may take.
+const LOOK: Duration = Duration::from_secs(2);
+
+struct Types {
+    crown: Py<PyType>,
+    configuration: Py<PyType>,
+    invalid: Py<PyType>,
+    refused: Py<PyType>,
+    no_answer: Py<PyType>,
+}
+
+static TYPES: PyOnceLock<Types> = PyOnceLock::new();
+
+fn types(py: Python<'_>) -> PyResult<&Types> {
+    TYPES.get_or_try_init(py, || {
+        let doc = "There is no answer. `status` is the HTTP status that says so, `code` names the reason, `trail` tells what was tried.";
+        let base = exception(py, PACKAGE, "CrownError", doc, &py.get_type::<PyException>(), &["status", "code", "trail"])?;
+        let made = |name: &str, doc: &str, attributes: &[&str]| {
+            exception(py, PACKAGE, name, doc, &base, attributes).map(Bound::unbind)
+        };
+        PyResult::Ok(Types {
+            configuration: made("ConfigurationError", "The configuration cannot be used; `faults` holds every reason.", &["faults"])?,
+            invalid: made("InvalidRequestError", "The request is not one that can be answered.", &[])?,
+            refused: made("RefusedError", "A policy, a rule or a servant refused the request.", &[])?,
+            no_answer: made("NoAnswerError", "Everybody who could be asked failed.", &[])?,
+            crown: base.unbind(),
+        })
+    })
+}
+
+fn raised(py: Python<'_>, fault: &Fault) -> PyErr {
+    let build = || {
+        let types = types(py)?;
+        let type_ = match fault {
+            Fault::Invalid { .. } => &types.invalid,
+            Fault::Refused { .. } => &types.refused,
+            Fault::Exhausted { .. } => &types.no_answer,
+        };
+        let value = type_.bind(py).call1((fault.to_string(),))?;
+        value.setattr("status", fault.status())?;
+        value.setattr("code", fault.code())?;
+        value.setattr("trail", to_python(py, &Value::Array(fault.trail().to_vec()))?)?;
+        PyResult::Ok(PyErr::from_value(value))
+    };
+    build().unwrap_or_else(|failure| failure)
+}
+
+fn unusable(py: Python<'_>, faults: Vec<String>) -> PyErr {
+    let build = || {
+        let value = types(py)?.configuration.bind(py).call1((faults.join("; "),))?;
+        value.setattr("faults", faults)?;
+        value.setattr("code", "configuration")?;
+        PyResult::Ok(PyErr::from_value(value))
+    };
+    build().unwrap_or_else(|failure| failure)
+}
+
+fn invalid(py: Python<'_>, message: String) -> PyErr {
+    raised(py, &Fault::Invalid { status: 400, code: "invalid_request", message })
+}
+
+/// Servants, rules and health.
+///
+/// `config` is a dict; without it, and for what it does not say, the environment is asked
+/// (`SERVANT_MODELS`, `KIMI2_ENDPOINT`, …). Raises ConfigurationError with every fault at once.
+#[pyclass(frozen, module = "neoabzu_crown")]
+struct Router {
+    routes: Arc<Routes>,
+}
+
+#[pymethods]
+impl Router {
+    #[new]
+    #[pyo3(signature = (config=None))]
+    fn new(py: Python<'_>, config: Option<&Bound<'_, PyDict>>) -> PyResult<Router> {
+        let config = match config {
+            None => Value::Object(Map::new()),
+            Some(config) => to_json(config, "config").map_err(|fault| unusable(py, vec![fault]))?,
+        };
+        let made = detached(py, || {
+            let config = Config::read(&config, &environ)?;
+            let recall = crate::crown_memory::open(&config.recall).map_err(|fault| vec![fault])?;
+            Routes::new(config, recall).map_err(|error| vec![error.message])
+        })?;
+        made.map(|routes| Router { routes: Arc::new(routes) }).map_err(|faults| unusable(py, faults))
+    }
+
+    /// Decide who answers a text, without asking anybody:
+    /// `{model, servant, reason, memory, core, latency_seconds}`. Raises CrownError.
+    #[pyo3(signature = (text, context=None))]
+    fn route_decision<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyAny>,
+        context: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Value::String(text) = to_json(text, "text").map_err(|fault| invalid(py, fault))? else {
+            return Err(invalid(py, "text: expected text".to_owned()));
+        };
+        let context = context.map_or(Ok(Value::Null), |context| to_json(context, "context"));
+        let context = context.map_err(|fault| invalid(py, fault))?;
+        let decision = detached(py, || self.routes.route_decision(&text, context))?;
+        to_python(py, &decision.map_err(|fault| raised(py, &fault))?)
+    }
+
+    /// Have a conversation answered: an OpenAI `chat.completion` with a `crown` object that tells who
+    /// answered, why, and what was tried. `model` pins a servant or model. Raises CrownError.
+    #[pyo3(signature = (messages, tools=None, *, context=None, model=None, traceparent=None, **options))]
+    #[expect(clippy::too_many_arguments, reason = "they are the keywords of a Python function")]
+    fn complete<'py>(
+        &self,
+        py: Python<'py>,
+        messages: &Bound<'py, PyAny>,
+        tools: Option<&Bound<'py, PyAny>>,
+        context: Option<&Bound<'py, PyAny>>,
+        model: Option<&str>,
+        traceparent: Option<&str>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut body = body(messages, tools, options).map_err(|fault| invalid(py, fault))?;
+        if let Some(context) = context {
+            body.insert("context".to_owned(), to_json(context, "context").map_err(|fault| invalid(py, fault))?);
+        }
+        if let Some(model) = model {
+            body.insert("model".to_owned(), model.into());
+        }
+        let answer = detached(py, || {
+            let request = Request::of_body(Value::Object(body), self.routes.config().max_text)?;
+            self.routes.complete(&request.traced(traceparent))
+        })?;
+        to_python(py, &answer.map_err(|fault| raised(py, &fault))?)
+    }
+
+    /// Return how every servant does, as requests and looks have shown.
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.routes.status())
+    }
+
+    /// Look at every servant now, and return how they do.
+    fn check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        detached(py, || {
+            for index in 0..self.routes.config().servants.len() {
+                let alive = self.routes.client(index).probe(LOOK).is_ok();
+                self.routes.health(index).probed(alive, Instant::now());
+            }
+        })?;
+        self.status(py)
+    }
+}
+
+/// An HTTP server over a router; it listens as soon as it is made. Raises OSError if it cannot.
+#[pyclass(frozen, module = "neoabzu_crown")]
+struct Gateway {
+    server: Server,
+}
+
+#[pymethods]
+impl Gateway {
+    #[new]
+    #[pyo3(signature = (router, host="127.0.0.1", port=0, *, token=None, max_body=8 << 20, header_timeout=30.0,
+                        body_timeout=30.0, max_connections=16_384, grace=30.0, probe_interval=10.0))]
+    #[expect(clippy::too_many_arguments, reason = "they are the keywords of a Python function")]
+    fn new(
+        py: Python<'_>,
+        router: &Router,
+        host: &str,
+        port: u16,
+        token: Option<String>,
+        max_body: usize,
+        header_timeout: f64,
+        body_timeout: f64,
+        max_connections: u32,
+        grace: f64,
+        probe_interval: f64,
+    ) -> PyResult<Gateway> {
+        let limit = |name: &str, seconds: f64| {
+            duration(seconds).ok_or_else(|| unusable(py, vec![format!("{name}: expected a number of seconds above 0, at most a day")]))
+        };
+        let token = token.map(Secret::new);
+        if token.as_ref().is_some_and(|token| !token.fits_header()) {
+            return Err(unusable(py, vec!["token: it holds a character that an HTTP header cannot carry, or nothing".to_owned()]));
+        }
+        let settings = Settings {
+            token,
+            max_body,
+            header_timeout: limit("header_timeout", header_timeout)?,
+            body_timeout: limit("body_timeout", body_timeout)?,
+            max_connections: max_connections.max(1) as usize,
+            grace: limit("grace", grace)?,
+            probe_interval: limit("probe_interval", probe_interval)?,
+            ..Settings::default()
+        };
+        let routes = router.routes.clone();
+        let bound = detached(py, || {
+            let address = (host, port).to_socket_addrs()?.next();
+            let address: SocketAddr = address.ok_or_else(|| std::io::Error::other("the host has no address"))?;
+            Server::bind(routes, address, settings)
+        })?;
+        Ok(Gateway { server: bound? })
+    }
+
+    /// The URL it listens at.
+    #[getter]
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    #[getter]
+    fn port(&self) -> u16 {
+        self.server.address().port()
+    }
+
+    /// Serve until `stop` is called from another thread. Can be called once. Raises OSError.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.server.run())?.map_err(|error| PyOSError::new_err(error.to_string()))
+    }
+
+    /// Tell it to stop: what is under way is finished first; called again, it stops at once.
+    fn stop(&self) {
+        self.server.stop();
+    }
+}
+
+#[pymodule(submodule, name = "neoabzu_crown")]
+pub mod module {
+    use super::{Bound, PyModule, PyModuleMethods, PyResult, types};
+
+    #[pymodule_export]
+    use super::{Gateway, Router};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let types = types(module.py())?;
+        module.add("CrownError", &types.crown)?;
+        module.add("ConfigurationError", &types.configuration)?;
+        module.add("InvalidRequestError", &types.invalid)?;
+        module.add("RefusedError", &types.refused)?;
+        module.add("NoAnswerError", &types.no_answer)
+    }
+}

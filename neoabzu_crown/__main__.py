@@ -1,0 +1,86 @@
+"""The gateway as a program: ``python -m neoabzu_crown``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Any
+
+__all__ = ["main"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m neoabzu_crown",
+        description="Serve servant models as one OpenAI-style API, and speak razar.crown.v1 at /crown. "
+        "Without --config the servants come from $SERVANT_MODELS (name=url,name=url). "
+        "Clients must show $CROWN_TOKEN if that is set.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="TCP port; 0, the default, takes a free one")
+    parser.add_argument("--config", metavar="FILE", help="configuration in JSON")
+    parser.add_argument("--grace", type=float, default=30.0, metavar="S", help="seconds to finish what is under way")
+    parser.add_argument("--no-token", action="store_true", help="listen beyond loopback without a token")
+    return parser
+
+
+def _config(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    if not isinstance(config, dict):
+        raise ValueError("it does not hold a JSON object")
+    return config
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGINT or SIGTERM; the first line on stdout is the URL. Returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    token = (os.environ.get("CROWN_TOKEN") or "").strip() or None
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port {options.port}: a port is a number from 0 to 65535")
+    if not (token or options.no_token or _is_loopback(options.host)):
+        parser.error(f"--host {options.host} is not loopback: set CROWN_TOKEN, or give --no-token")
+    from neoabzu_crown import ConfigurationError, serve
+
+    try:
+        config = _config(options.config)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        parser.error(f"--config {options.config} cannot be used: {reason}")
+    try:
+        serve(
+            config,
+            host=options.host,
+            port=options.port,
+            token=token,
+            grace=options.grace,
+            ready=lambda gateway: print(gateway.url, flush=True),
+        )
+    except ConfigurationError as error:
+        for fault in error.faults or [str(error)]:
+            print(f"configuration: {fault}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
