@@ -21,6 +21,9 @@ from razar.runtime import Clock, Runtime
 __all__ = ["Boot", "PreparationError"]
 
 
+#: Signals that end the mission: what a service manager, Ctrl-C, a closed terminal and Ctrl-\ send.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 #: Seconds that what is not needed for ignition leaves to the ignitions.
 QUIET = 0.25
 
@@ -75,8 +78,9 @@ class Boot:
             clock=self._clock,
         )
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_signal, number)
+        for number in STOP_SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, self._on_signal, number)
         async with AsyncExitStack() as lifetime:
             adapters = self._adapters = self._make_adapters()
             runtime.adapters = adapters

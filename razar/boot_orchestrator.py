@@ -16,11 +16,25 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _have_streams()
     try:
         return _main(arguments)
     except BrokenPipeError:  # Whoever read our output has left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _have_streams() -> None:
+    """Started with closed standard streams (``>&-``) their numbers would go to our own files."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
 
 
 def _main(arguments: list[str]) -> int:
@@ -135,10 +149,13 @@ def _boot(
     except OSError as error:
         sys.stderr.write(f"razar: cannot write to the logs folder {logs}: {error.strerror}\n")
         return 2
+    clean = False
     try:
-        return _run(options, config, environments, brief, logs, after_crash=lock.unclean)
+        code = _run(options, config, environments, brief, logs, after_crash=lock.unclean)
+        clean = True
+        return code
     finally:
-        lock.release()
+        lock.release(clean=clean)
 
 
 def _run(

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 __all__ = ["VARIABLE", "Teller", "boot_in_background"]
 
@@ -29,8 +30,9 @@ def boot_in_background(argv: Sequence[str]) -> int:
         start_new_session=True,
     )
     os.close(writer)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, _: child.send_signal(got))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda got, _: child.send_signal(got))
     told = b""
     while part := os.read(reader, 64):
         told += part
@@ -59,12 +61,14 @@ class Teller:
         """The boot has ended: ``code`` is 0 or 1."""
         if self._fd is None:
             return
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         null = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(null, stream)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
         os.close(null)
-        os.write(self._fd, b"%d\n" % code)
+        with suppress(OSError):  # Whoever waited has been killed meanwhile.
+            os.write(self._fd, b"%d\n" % code)
         os.close(self._fd)
         self._fd = None

@@ -132,7 +132,14 @@ class MissionAdapters:
         self._quarantine(effect.component, effect.error, self._launcher.tail(effect.component))
 
     async def close(self) -> None:
-        """Release timers, probes and the launcher; every component has been stopped before."""
+        """Release timers, probes and the launcher.
+
+        Every component has been stopped before, unless a fault of RAZAR itself ends the boot: what
+        runs then has nobody to look after it, so it is killed.
+        """
+        for id, target in self._targets.items():
+            if self._launcher.holders(id):
+                self._launcher.kill(id, target.incarnation)
         for handle in self._stopping.values():
             handle.cancel()
         await self._prober.close()

@@ -44,10 +44,11 @@ class MissionLock:
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
 
-    def release(self) -> None:
-        """Give the lock back."""
+    def release(self, *, clean: bool = True) -> None:
+        """Give the lock back; if the end was not ``clean`` the next holder is told so."""
         if self._fd is not None:
-            os.ftruncate(self._fd, 0)
+            if clean:
+                os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = None
 

@@ -1,0 +1,176 @@
+"""What clients can do wrong: each gets a clear error, and the service goes on."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway.support import Gateway, Servant, gateway, servant
+
+BODY = {"model": "crown", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Servant]:
+    with servant() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def at(upstream: Servant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    config = {"servants": [{"name": "a", "url": upstream.url}], "kimicho": False}
+    with gateway(tmp_path_factory.mktemp("gateway"), config) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def goes_on(at: Gateway) -> Iterator[None]:
+    yield
+    answer = httpx.post(f"{at.url}/v1/chat/completions", json=BODY)
+    assert (answer.status_code, at.process.poll()) == (200, None)
+
+
+def post(at: Gateway, content: bytes, **headers: str) -> httpx.Response:
+    return httpx.post(f"{at.url}/v1/chat/completions", content=content, headers=headers, timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b"[]", 400, "not a JSON object"),
+        (b'{"messages": [{"role": "user", "content": "\xff"}]}', 400, "not UTF-8"),
+        (b'{"messages": [{"role": "user", "content": "\\ud800"}]}', 400, "not JSON"),
+        (b'{"messages": [{"role": "user", "content": "a\\u0000b"}]}', 400, "NUL"),
+        (b'{"messages": [{"role": "user", "content": ""}]}', 400, "empty"),
+        (b'{"messages": []}', 400, "empty"),
+        (b"[" * 200_000, 400, "recursion"),
+        (b'{"messages": [{"role": "user", "content": NaN}]}', 400, "not JSON"),
+        (json.dumps(BODY | {"messages": [{"role": "user", "content": "x" * (2 << 20)}]}).encode(), 413, "routed"),
+        (b"x" * (10 << 20), 413, "more than"),
+        (json.dumps(BODY | {"stream": "yes"}).encode(), 400, "stream"),
+        (json.dumps(BODY | {"context": 1}).encode(), 400, "context"),
+        (json.dumps(BODY | {"model": "x\r\nSet-Cookie: 1"}).encode(), 404, "no model"),
+    ],
+)
+def test_bodies(at: Gateway, content: bytes, status: int, words: str) -> None:
+    answer = post(at, content)
+    error = answer.json()["error"]
+    assert (answer.status_code, words in error["message"]) == (status, True), error
+    assert error["type"] == "invalid_request_error" and "set-cookie" not in answer.headers
+
+
+def test_paths_and_methods(at: Gateway) -> None:
+    assert httpx.get(f"{at.url}/nothing").status_code == 404
+    assert httpx.get(f"{at.url}/v1/chat/completions").status_code == 405
+    assert httpx.get(f"{at.url}/healthz").json() == {"status": "ok"}
+
+
+def raw(at: Gateway, data: bytes, *, wait: float = 10) -> bytes:
+    """Send bytes and return what comes back until the other side closes."""
+    with socket.create_connection(("127.0.0.1", at.port), timeout=wait) as connection:
+        connection.sendall(data)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA\x00: 1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 1000 + b"\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n",
+    ],
+)
+def test_what_is_no_http(at: Gateway, data: bytes) -> None:
+    try:
+        answer = raw(at, data)
+    except ConnectionResetError:
+        return
+    assert answer == b"" or answer.split(b" ")[1].startswith(b"4"), answer[:200]
+
+
+def test_a_web_page_is_not_served(at: Gateway) -> None:
+    assert post(at, json.dumps(BODY).encode(), Origin="http://127.0.0.1").status_code == 403
+    assert httpx.get(f"{at.url}/healthz", headers={"Host": "evil.example"}).status_code == 421
+    assert httpx.get(f"{at.url}/healthz", headers={"Host": f"localhost:{at.port}"}).status_code == 200
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(at: Gateway, upstream: Servant) -> None:
+    body = json.dumps(BODY).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", at.port)) as connection:
+            connection.sendall(head.encode() + body)
+    end = time.monotonic() + 10
+    while 'crown_servant_under_way{servant="a"} 0' not in httpx.get(f"{at.url}/metrics").text:
+        assert time.monotonic() < end
+
+
+def test_slow_clients_are_cut_off(upstream: Servant, tmp_path: Path) -> None:
+    """One sends its head a byte at a time, one its body: both lose, nobody else notices."""
+    script = (
+        "import neoabzu_crown as c, sys\n"
+        "c.serve({'servants': [{'name': 'a', 'url': sys.argv[1]}]}, header_timeout=0.5, body_timeout=0.5,"
+        " ready=lambda g: print(g.url, flush=True))"
+    )
+    import subprocess
+    import sys
+
+    with subprocess.Popen([sys.executable, "-c", script, upstream.url], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            slow = Gateway(process, process.stdout.readline().decode().strip())  # type: ignore[arg-type]
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+            assert b" 408 " in raw(slow, head + b"\r\n{").split(b"\r\n")[0] + b" "
+            assert raw(slow, head)[:12] in {b"", b"HTTP/1.1 408"}
+            assert raw(slow, b"")[:12] in {b"", b"HTTP/1.1 408"}
+        finally:
+            process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_ten_thousand_idle_connections(at: Gateway) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 10_000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], wanted + 500), limit[1]))
+    server = int(Path(f"/proc/{at.process.pid}/limits").read_text().split("Max open files")[1].split()[0])
+    count = min(wanted, min(limit[1], server) - 500)
+    try:
+        with ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(socket.create_connection(("127.0.0.1", at.port), timeout=10))
+            answer = httpx.post(f"{at.url}/v1/chat/completions", json=BODY, timeout=20)
+            assert answer.status_code == 200
+            text = httpx.get(f"{at.url}/metrics", timeout=20).text
+            open_now = next(float(x.split()[1]) for x in text.splitlines() if x.startswith("crown_connections "))
+            assert open_now >= count
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_the_metrics_are_openmetrics(at: Gateway) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+    answer = httpx.get(f"{at.url}/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    families: dict[str, Any] = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert {"crown_http_requests", "crown_attempts", "crown_attempt_seconds", "crown_servant_healthy"} <= set(families)
+    paths = {sample.labels.get("path") for sample in families["crown_http_requests"].samples}
+    assert paths <= {"/v1/chat/completions", "/healthz", "/metrics", "other", "/v1/models"}
+
+

@@ -1,0 +1,230 @@
+"""The gateway as the openai package sees it: answers, streams, tool calls, failures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.gateway.support import (
+    MARKED,
+    TOOL_CALL,
+    Gateway,
+    Servant,
+    closed_port,
+    completion,
+    fails,
+    gateway,
+    hangs,
+    replies,
+    says,
+    servant,
+    streams,
+)
+
+USER: list[Any] = [{"role": "user", "content": "hello there"}]
+TOOLS: list[Any] = [{"type": "function", "function": {"name": "fix", "parameters": {"type": "object"}}}]
+TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+
+
+def client(at: Gateway, **options: Any) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{at.url}/v1", api_key="any", max_retries=0, timeout=20, **options)
+
+
+@contextmanager
+def crowned(folder: Path, count: int = 2, **config: Any) -> Iterator[tuple[Gateway, list[Servant]]]:
+    """Run servants named a, b, … and a gateway before them; a is preferred by a rule."""
+    with ExitStack() as stack:
+        servants = [stack.enter_context(servant()) for _ in range(count)]
+        entries = [
+            {"name": chr(97 + at), "url": each.url, "model": f"model-{chr(97 + at)}", "timeout": 1.0}
+            for at, each in enumerate(servants)
+        ]
+        rules = [{"name": "a first", "use": ["a"]}]
+        kimicho = config.pop("kimicho", False)
+        whole = {"servants": entries, "rules": rules, "kimicho": kimicho} | config
+        yield stack.enter_context(gateway(folder, whole)), servants
+
+
+def test_a_plain_answer(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        answer = client(at).chat.completions.create(
+            model="crown", messages=USER, temperature=0.5, extra_headers={"traceparent": TRACE}
+        )
+        assert answer.choices[0].message.content == "hello"
+        assert answer.usage is not None and answer.usage.total_tokens == 3
+        [(path, headers, body)] = first.requests
+        assert path == "/v1/chat/completions" and second.requests == []
+        assert headers["traceparent"] == TRACE and "Authorization" not in headers
+        assert body == {"messages": USER, "temperature": 0.5, "model": "model-a"}
+        crown = answer.to_dict()["crown"]
+        assert isinstance(crown, dict)
+        assert (crown["servant"], crown["source"], crown["rule"]) == ("a", "servant", "a first")
+        assert [entry["outcome"] for entry in crown["trail"]] == ["answered"]
+
+
+def test_the_models(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        assert [model.id for model in client(at).models.list()] == ["crown", "a", "b"]
+        for name in ("b", "model-b"):
+            client(at).chat.completions.create(model=name, messages=USER)
+        assert (len(first.requests), len(second.requests)) == (0, 2)
+        with pytest.raises(openai.NotFoundError, match="no model"):
+            client(at).chat.completions.create(model="gpt-9", messages=USER)
+
+
+def test_a_stream(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, _]):
+        first.behaviour = streams("one ", "two ", "three")
+        stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
+        with stream:
+            chunks = [chunk.choices[0] for chunk in stream]
+        assert "".join(chunk.delta.content or "" for chunk in chunks) == "one two three"
+        assert chunks[-1].finish_reason == "stop"
+        assert first.requests[0][2]["stream"] is True
+
+
+@pytest.mark.parametrize("message", [{"content": None, "tool_calls": [TOOL_CALL]}, {"content": MARKED}])
+def test_tool_calls_however_they_are_written(message: dict[str, Any], tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, _]):
+        first.behaviour = replies(200, completion(message))
+        answer = client(at).chat.completions.create(model="crown", messages=USER, tools=TOOLS)
+        [call] = answer.choices[0].message.tool_calls or []
+        assert call.type == "function"
+        assert (call.function.name, call.function.arguments) == ("fix", '{"a": 1}')
+        assert answer.choices[0].finish_reason == "tool_calls"
+        assert first.requests[0][2]["tools"] == TOOLS
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        (fails(500), "upstream"),
+        (fails(429, "rate_limit_reached_error"), "rate_limit"),
+        (fails(429, "exceeded_current_quota_error"), "quota"),
+        (fails(401, "invalid_authentication_error"), "authentication"),
+        (fails(404), "configuration"),
+        (replies(302, b"", {"location": "http://127.0.0.1:1/"}), "configuration"),
+        (replies(200, b"<html>"), "malformed"),
+        (replies(200, {"choices": []}), "malformed"),
+        (replies(200, {"error": {"message": "loading"}}), "malformed"),
+        (hangs, "timeout"),
+    ],
+)
+def test_another_servant_takes_over(behaviour: Any, outcome: str, stream: bool, tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = behaviour
+        second.behaviour = says("from b")
+        if stream:
+            response = client(at).chat.completions.with_raw_response.create(
+                model="crown", messages=USER, stream=True
+            )
+            assert response.headers["x-crown-servant"] == "b"
+            parts = [chunk.choices[0].delta.content or "" for chunk in response.parse()]
+            assert "".join(parts).strip() == "from b"
+            return
+        answer = client(at).chat.completions.create(model="crown", messages=USER)
+        assert answer.choices[0].message.content == "from b"
+        crown: Any = answer.to_dict()["crown"]
+        assert [entry["outcome"] for entry in crown["trail"]] == [outcome, "answered"]
+
+
+def test_a_stream_that_is_cut_ends_with_an_error(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, _]):
+        for behaviour, words in [(streams("one ", cut=True), "cut"), (streams("one ", hang=True), "too long")]:
+            first.behaviour = behaviour
+            seen = []
+            with (
+                pytest.raises(openai.APIError, match=words),
+                client(at).chat.completions.create(model="crown", messages=USER, stream=True) as stream,
+            ):
+                for chunk in stream:
+                    seen.append(chunk.choices[0].delta.content)
+            assert seen == ["one "]
+
+
+def test_a_stream_that_never_begins_goes_to_another(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = streams(cut=True)
+        second.behaviour = says("whole")
+        stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).strip() == "whole"
+
+
+def test_a_refusal_is_passed_on_and_nobody_else_is_asked(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = fails(400, "invalid_request_error", "context too long")
+        with pytest.raises(openai.BadRequestError, match="context too long"):
+            client(at).chat.completions.create(model="crown", messages=USER)
+        assert second.requests == []
+
+
+def test_all_down_is_one_clear_error_with_the_trail(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = fails(500)
+        second.behaviour = fails(503)
+        with pytest.raises(openai.InternalServerError) as failed:
+            client(at).chat.completions.create(model="crown", messages=USER)
+        assert failed.value.status_code == 502
+        error: Any = failed.value.body
+        assert error["code"] == "no_servant_answered" and "none of 2 answered" in error["message"]
+        assert [(e["servant"], e["status"]) for e in error["trail"]] == [("a", 500), ("b", 503)]
+
+
+def test_servants_that_are_gone_come_back(tmp_path: Path) -> None:
+    """Failing three times it is left alone; once it works it is asked again."""
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = fails(500)
+        for _ in range(4):
+            client(at).chat.completions.create(model="crown", messages=USER)
+        assert len(first.requests) == 3
+        assert httpx.get(f"{at.url}/readyz").json()["servants"] == {"a": False, "b": True}
+        first.behaviour = says("back")
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            answer = client(at).chat.completions.create(model="crown", messages=USER)
+            if answer.choices[0].message.content == "back":
+                break
+        assert answer.choices[0].message.content == "back"
+        assert httpx.get(f"{at.url}/readyz").json()["servants"] == {"a": True, "b": True}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_kimicho_answers_last(stream: bool, tmp_path: Path) -> None:
+    with servant(replies(200, completion({"content": MARKED}))) as k2:
+        kimicho = {"endpoint": k2.url, "model": "kimi-k2", "timeout": 2}
+        with crowned(tmp_path, kimicho=kimicho) as (at, [first, second]):
+            first.behaviour = second.behaviour = fails(500)
+            create = client(at).chat.completions.create
+            if stream:
+                chunks = [
+                    chunk.choices[0]
+                    for chunk in create(model="crown", messages=USER, tools=TOOLS, stream=True)
+                ]
+                calls = [call for chunk in chunks for call in chunk.delta.tool_calls or []]
+                assert [(call.index, call.function.name) for call in calls if call.function] == [(0, "fix")]
+                assert chunks[-1].finish_reason == "tool_calls"
+            else:
+                answer = create(model="crown", messages=USER, tools=TOOLS)
+                crown: Any = answer.to_dict()["crown"]
+                assert (crown["source"], len(crown["trail"])) == ("kimicho", 3)
+                assert answer.choices[0].finish_reason == "tool_calls"
+            assert k2.requests[0][2]["model"] == "kimi-k2"
+
+
+def test_kimicho_down_as_well(tmp_path: Path) -> None:
+    kimicho = {"endpoint": f"http://key-of-k2:s3cret@127.0.0.1:{closed_port()}", "timeout": 1}
+    with crowned(tmp_path, kimicho=kimicho) as (at, [first, second]):
+        first.behaviour = second.behaviour = hangs
+        with pytest.raises(openai.InternalServerError) as failed:
+            client(at).chat.completions.create(model="crown", messages=USER)
+        error: Any = failed.value.body
+        assert [entry["servant"] for entry in error["trail"]] == ["a", "b", "kimicho"]
+        assert "nothing listens there" in error["message"] and "s3cret" not in str(error)

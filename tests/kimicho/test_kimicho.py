@@ -1,0 +1,225 @@
+"""The client of Kimi K2: answers, the table of errors, limits, and that the key stays where it belongs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import neoabzu_kimicho as kimicho
+from tests.gateway.support import (
+    MARKED,
+    Handler,
+    Servant,
+    closed_port,
+    completion,
+    fails,
+    hangs,
+    replies,
+    says,
+    servant,
+)
+
+KEY = "sk-very-secret-key"
+USER = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def k2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servant]:
+    for name in ("KIMI2_ENDPOINT", "KIMI2_API_KEY", "KIMI2_MODEL", "KIMI_K2_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with servant() as made:
+        kimicho.init_kimicho(made.url, api_key=KEY, model="kimi-k2", timeout=1.0)
+        yield made
+
+
+def test_a_prompt_is_answered(k2: Servant) -> None:
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    assert kimicho.fallback_k2("hi", traceparent=trace) == "hello"
+    [(path, headers, body)] = k2.requests
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}" and headers["traceparent"] == trace
+    assert body == {"messages": [{"role": "user", "content": "hi"}], "model": "kimi-k2"}
+
+
+def test_a_full_url_is_used_as_it_is(k2: Servant) -> None:
+    kimicho.init_kimicho(f"http://127.0.0.1:{k2.port}/deep/chat/completions?v=1", timeout=1)
+    kimicho.fallback_k2("hi")
+    assert k2.requests[0][0] == "/deep/chat/completions?v=1"
+
+
+def test_the_environment_configures_it(k2: Servant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIMI_K2_URL", k2.url)
+    monkeypatch.setenv("KIMI2_API_KEY", "other")
+    kimicho.init_kimicho()
+    kimicho.fallback_k2("hi")
+    assert k2.requests[0][1]["Authorization"] == "Bearer other"
+    assert k2.requests[0][2]["model"] == "moonshotai/Kimi-K2-Instruct"
+    monkeypatch.delenv("KIMI_K2_URL")
+    with pytest.raises(kimicho.ConfigurationError, match="KIMI2_ENDPOINT"):
+        kimicho.init_kimicho()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"message": {"content": MARKED}},
+        {"message": {"content": MARKED.replace("tool_calls_section", "tool_call_section")}},
+        {"message": {"content": "", "reasoning_content": "so " + MARKED}},
+        {"text": MARKED},
+    ],
+)
+def test_marked_tool_calls(k2: Servant, choice: dict[str, Any]) -> None:
+    k2.behaviour = replies(200, {"choices": [choice | {"finish_reason": "stop"}]})
+    answer = kimicho.complete(USER, [{"type": "function", "function": {"name": "fix"}}], temperature=0.3)
+    message = answer["choices"][0]["message"]
+    assert message["tool_calls"] == [
+        {"id": "functions.fix:0", "type": "function", "function": {"name": "fix", "arguments": '{"a": 1}'}}
+    ]
+    assert k2.requests[0][2]["temperature"] == 0.3
+    assert "<|" not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "attempts"),
+    [
+        (fails(400, "content_filter"), kimicho.RequestRefusedError, 1),
+        (fails(401, "invalid_authentication_error", f"bad key {KEY}"), kimicho.AuthenticationError, 1),
+        (fails(403, "permission_denied_error"), kimicho.AuthenticationError, 1),
+        (fails(404, "resource_not_found_error"), kimicho.ConfigurationError, 1),
+        (fails(429, "exceeded_current_quota_error"), kimicho.QuotaError, 1),
+        (fails(429, "engine_overloaded_error"), kimicho.RateLimitError, 3),
+        (fails(500), kimicho.UpstreamError, 3),
+        (hangs, kimicho.RequestTimeoutError, 1),
+        (replies(200, b"<html>" + KEY.encode()), kimicho.MalformedAnswerError, 1),
+        (replies(200, completion({"content": ""})), kimicho.MalformedAnswerError, 1),
+        (replies(200, b" " * (9 << 20)), kimicho.MalformedAnswerError, 1),
+    ],
+)
+def test_the_table_of_errors(
+    k2: Servant, behaviour: Any, error: type[kimicho.KimichoError], attempts: int
+) -> None:
+    k2.behaviour = behaviour
+    with pytest.raises(error) as failed:
+        kimicho.fallback_k2("hi")
+    assert type(failed.value) is error
+    assert (len(k2.requests), failed.value.attempts) == (attempts, attempts)
+    assert KEY not in str(failed.value) and KEY not in repr(vars(failed.value))
+    copy = pickle.loads(pickle.dumps(failed.value))
+    assert type(copy) is error and str(copy) == str(failed.value) and vars(copy) == vars(failed.value)
+
+
+def test_it_succeeds_the_second_time(k2: Servant) -> None:
+    def once(handler: Handler, body: dict[str, Any]) -> None:
+        (fails(503) if len(k2.requests) == 1 else says("better"))(handler, body)
+
+    k2.behaviour = once
+    assert kimicho.fallback_k2("hi") == "better"
+
+
+def test_a_long_wait_is_not_waited_for(k2: Servant) -> None:
+    error = {"error": {"type": "rate_limit_reached_error", "message": "slow down"}}
+    k2.behaviour = replies(429, error, {"Retry-After": "60"})
+    with pytest.raises(kimicho.RateLimitError) as failed:
+        kimicho.fallback_k2("hi")
+    assert (failed.value.retry_after, failed.value.status, len(k2.requests)) == (60.0, 429, 1)
+
+
+def test_the_circuit_opens(k2: Servant) -> None:
+    k2.behaviour = fails(501)
+    for _ in range(5):
+        with pytest.raises(kimicho.UpstreamError):
+            kimicho.fallback_k2("hi")
+    with pytest.raises(kimicho.UpstreamError, match="not asked") as failed:
+        kimicho.fallback_k2("hi")
+    assert (failed.value.code, failed.value.attempts, len(k2.requests)) == ("circuit_open", 0, 5)
+    kimicho.init_kimicho(k2.url, timeout=1)
+    k2.behaviour = says("again")
+    assert kimicho.fallback_k2("hi") == "again"
+
+
+def test_an_empty_balance_is_not_asked_for_again(k2: Servant) -> None:
+    k2.behaviour = fails(429, "exceeded_current_quota_error")
+    for _ in range(3):
+        with pytest.raises(kimicho.KimichoError):
+            kimicho.fallback_k2("hi")
+    assert len(k2.requests) == 1
+
+
+def test_the_key_does_not_follow_a_redirect(k2: Servant) -> None:
+    with servant() as other:
+        for status in (301, 302, 307, 308):
+            k2.behaviour = replies(status, b"", {"location": other.url + "/chat/completions"})
+            with pytest.raises(kimicho.ConfigurationError, match="redirect"):
+                kimicho.fallback_k2("hi")
+        assert other.requests == []
+
+
+def test_nobody_there(k2: Servant) -> None:
+    kimicho.init_kimicho(f"http://user:pa55w0rd@127.0.0.1:{closed_port()}", timeout=1)
+    with pytest.raises(kimicho.UpstreamError, match="nothing listens") as failed:
+        kimicho.fallback_k2("hi")
+    assert "pa55w0rd" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"endpoint": "ftp://k2"}, "http"),
+        ({"endpoint": "http://user:pa55w0rd@"}, "no host"),
+        ({"api_key": "a\r\nX-Evil: 1"}, "key"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": -1}, "timeout"),
+    ],
+)
+def test_bad_configuration(k2: Servant, changes: dict[str, Any], words: str) -> None:
+    arguments: dict[str, Any] = {"endpoint": k2.url} | changes
+    with pytest.raises(kimicho.ConfigurationError, match=words) as failed:
+        kimicho.init_kimicho(**arguments)
+    assert "pa55w0rd" not in str(failed.value) and "Evil" not in str(failed.value)
+
+
+@pytest.mark.parametrize("prompt", ["", " \n", "\ud800", 7, None])
+def test_bad_prompts(k2: Servant, prompt: Any) -> None:
+    with pytest.raises(kimicho.RequestRefusedError):
+        kimicho.fallback_k2(prompt)
+    assert k2.requests == []
+
+
+@pytest.mark.parametrize("messages", [[], None, "hi", [{"role": float("nan")}], [{"x": object()}], {1: 2}])
+def test_bad_messages(k2: Servant, messages: Any) -> None:
+    with pytest.raises(kimicho.RequestRefusedError):
+        kimicho.complete(messages)
+    assert k2.requests == []
+
+
+def test_other_threads_run_while_it_waits(k2: Servant) -> None:
+    """The servant is in this process: it could not answer if the interpreter's lock were held."""
+    outcomes: list[str] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(kimicho.fallback_k2("hi"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes == ["hello"] * 8
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_does_not_share_connections(k2: Servant) -> None:
+    kimicho.fallback_k2("before")
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = 0 if kimicho.fallback_k2("child") == "hello" else 2
+        finally:
+            os._exit(status)
+    assert kimicho.fallback_k2("parent") == "hello"
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert len(k2.requests) == 3
