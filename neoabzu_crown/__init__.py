@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neoabzu_crown._serving import serve
 from razar._native.neoabzu_crown import (
     ConfigurationError,
     CrownError,
@@ -11,8 +12,6 @@ from razar._native.neoabzu_crown import (
     RefusedError,
     Router,
 )
-
-from neoabzu_crown._serving import serve
 
 __all__ = [
     "ConfigurationError",

@@ -23,7 +23,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="TCP port; 0, the default, takes a free one")
     parser.add_argument("--config", metavar="FILE", help="configuration in JSON")
-    parser.add_argument("--grace", type=float, default=30.0, metavar="S", help="seconds to finish what is under way")
+    parser.add_argument(
+        "--grace", type=float, default=30.0, metavar="S", help="seconds to finish what is under way"
+    )
     parser.add_argument("--no-token", action="store_true", help="listen beyond loopback without a token")
     return parser
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from razar._native.neoabzu_crown import Gateway, Router
+if TYPE_CHECKING:
+    from neoabzu_crown import Gateway, Router
 
 __all__ = ["serve"]
 
@@ -27,6 +28,8 @@ def serve(
     the main thread. ``ready`` is called once it listens. ``limits`` are those of Gateway. Raises
     ConfigurationError, and OSError if it cannot listen.
     """
+    from neoabzu_crown import Gateway, Router  # which imports this module
+
     router = config if isinstance(config, Router) else Router(None if config is None else dict(config))
     gateway = Gateway(router, host, port, token=token, **limits)
     failures: list[BaseException] = []

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from razar import stop_signals
 from razar.boot_options import BootOptions
 from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.crown.result import Handshake
@@ -20,9 +21,6 @@ from razar.runtime import Clock, Runtime
 
 __all__ = ["Boot", "PreparationError"]
 
-
-#: Signals that end the mission: what a service manager, Ctrl-C, a closed terminal and Ctrl-\ send.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 #: Seconds that what is not needed for ignition leaves to the ignitions.
 QUIET = 0.25
@@ -64,13 +62,15 @@ class Boot:
         self._boot_id = boot_id
         self._after_crash = after_crash
         self._clock = Clock()
+        #: Whether processes of an earlier supervisor may still be there.
+        self.left_behind = False
         self._interrupted: signal.Signals | None = None
         self._preparing: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
 
     async def run(self, on_settled: Callable[[int], None] = lambda code: None) -> int:
         """Boot, supervise, stop; return the exit code. ``on_settled`` is told the boot's outcome."""
-        runtime = self._runtime = Runtime(
+        self._runtime = Runtime(
             self._plan,
             journal=self._out.journal,
             projections=(self._out.fact,),
@@ -78,14 +78,21 @@ class Boot:
             clock=self._clock,
         )
         loop = asyncio.get_running_loop()
-        for number in STOP_SIGNALS:
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                loop.add_signal_handler(number, self._on_signal, number)
+        stop_signals.take_over(lambda number: loop.call_soon_threadsafe(self._on_signal, number))
+        try:
+            return await self._run(on_settled)
+        finally:
+            stop_signals.take_over(lambda number: None)  # The process is ending anyway.
+
+    async def _run(self, on_settled: Callable[[int], None]) -> int:
+        runtime = self._runtime
         async with AsyncExitStack() as lifetime:
             adapters = self._adapters = self._make_adapters()
             runtime.adapters = adapters
             lifetime.push_async_callback(adapters.close)
+            lifetime.push_async_callback(self._end_beside)
             leftovers = self._out.survivors(_machine()) if self._after_crash else []
+            self.left_behind = bool(leftovers)
             runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
             for warning in self._config.warnings:
                 self._out.warn(warning)
@@ -100,11 +107,7 @@ class Boot:
                     raise
                 return self._abandon(128 + self._interrupted, f"interrupted by {self._interrupted.name}")
             self._begin_beside(self._ask_native_services())
-            code = await self._supervise(on_settled)
-            for task in self._beside:
-                task.cancel()
-            await asyncio.gather(*self._beside, return_exceptions=True)
-            return code
+            return await self._supervise(on_settled)
 
     # -- before the first ignition --------------------------------------------------------------
 
@@ -112,6 +115,7 @@ class Boot:
         """Everything that must be there first; environments and Crown at the same time."""
         if leftovers:
             await self._stop_leftovers(leftovers)
+            self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agree(lifetime))
         try:
@@ -257,6 +261,11 @@ class Boot:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
+    async def _end_beside(self) -> None:
+        for task in self._beside:
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
             await work
@@ -342,7 +351,8 @@ class Boot:
         if first:
             self._interrupted = number
         if self._preparing is not None and not self._preparing.done():
-            self._preparing.cancel()
+            if first:  # A second time would cut short how the builds are stopped.
+                self._preparing.cancel()
             return
         if first:
             self._out.say("INFO", f"{signal.Signals(number).name}: stopping mission {self._config.mission}")

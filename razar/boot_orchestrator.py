@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from razar.boot_options import BootOptions, parse
-from razar.config.faults import ConfigurationError, Fault
-from razar.config.model import EnvironmentSpec, MissionConfig
+if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
+    from razar.boot_options import BootOptions
+    from razar.config.faults import ConfigurationError, Fault
+    from razar.config.model import EnvironmentSpec, MissionConfig
 
 __all__ = ["main"]
 
@@ -22,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # Whoever read our output has left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:  # Before anything was started.
+        return 130
 
 
 def _have_streams() -> None:
@@ -32,12 +36,15 @@ def _have_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _main(arguments: list[str]) -> int:
+    from razar.boot_options import parse
+    from razar.config.faults import ConfigurationError
+
     options = parse(arguments)
     try:
         config, environments, brief = load(options)
@@ -62,6 +69,7 @@ def load(
     options: BootOptions,
 ) -> tuple[MissionConfig, tuple[EnvironmentSpec, ...], dict[str, object] | None]:
     """Read every file of the mission; raise ConfigurationError with the faults of all of them."""
+    from razar.config.faults import ConfigurationError
     from razar.config.load import find_mission, load_mission
 
     path = find_mission(options.mission, config=options.config, folder=os.getcwd())
@@ -133,8 +141,10 @@ def _boot(
     environments: tuple[EnvironmentSpec, ...],
     brief: dict[str, object] | None,
 ) -> int:
+    from razar import stop_signals
     from razar.mission_lock import AlreadyRunningError, MissionLock
 
+    stop_signals.take()
     logs = os.path.abspath(options.logs) if options.logs else os.path.join(config.root, "logs")
     try:
         os.makedirs(logs, mode=0o750, exist_ok=True)
@@ -151,8 +161,7 @@ def _boot(
         return 2
     clean = False
     try:
-        code = _run(options, config, environments, brief, logs, after_crash=lock.unclean)
-        clean = True
+        code, clean = _run(options, config, environments, brief, logs, after_crash=lock.unclean)
         return code
     finally:
         lock.release(clean=clean)
@@ -166,7 +175,8 @@ def _run(
     logs: str,
     *,
     after_crash: bool,
-) -> int:
+) -> tuple[int, bool]:
+    """Return the exit code, and whether nothing that was ever started can still be there."""
     from threading import Thread
 
     from razar.component_environment import log_path
@@ -191,7 +201,7 @@ def _run(
     plan = compile_plan(config)
     teller = Teller()
 
-    async def mission() -> int:
+    async def mission() -> tuple[int, bool]:
         boot_id = os.urandom(8).hex()
         outputs = Outputs(options, config, plan, boot_id=boot_id, logs=logs, environ=os.environ)
         try:
@@ -207,7 +217,7 @@ def _run(
                 environ=os.environ,
                 outputs=outputs,
             )
-            return await boot.run(on_settled=teller.tell)
+            return await boot.run(on_settled=teller.tell), not boot.left_behind
         finally:
             outputs.close()
 

@@ -179,7 +179,7 @@ class _Record:
             masked = mask_values(dict(frame), self._redactor)
             self._brief = archive_brief(self._folder, self._mission, at, masked)
         except OSError as error:
-            self.faults.append(f"the mission brief could not be archived: {why(error)}")
+            self.faults.append(f"the mission brief could not be archived in {self._folder}: {why(error)}")
 
     def response(self, answer: Mapping[str, Any]) -> None:
         if self._brief is None:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from razar.stop_signals import STOP_SIGNALS
+
 __all__ = ["VARIABLE", "Teller", "boot_in_background"]
 
 #: Names the descriptor on which the child writes the outcome of the boot.
@@ -21,6 +23,18 @@ def boot_in_background(argv: Sequence[str]) -> int:
     """
     import subprocess
 
+    early: list[int] = []
+    child: subprocess.Popen[bytes] | None = None
+
+    def pass_on(number: int, frame: object) -> None:
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
+
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, pass_on)
     reader, writer = os.pipe()
     child = subprocess.Popen(
         [sys.executable, "-m", "razar.boot_orchestrator", *argv],
@@ -30,9 +44,8 @@ def boot_in_background(argv: Sequence[str]) -> int:
         start_new_session=True,
     )
     os.close(writer)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda got, _: child.send_signal(got))
+    for number in early:
+        child.send_signal(number)
     told = b""
     while part := os.read(reader, 64):
         told += part

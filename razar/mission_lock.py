@@ -40,8 +40,14 @@ class MissionLock:
             finally:
                 os.close(fd)
         self.unclean = os.fstat(fd).st_size > 0
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        data = f"{os.getpid()}\n".encode()
+        try:
+            # Before the old text goes: on a full disk it must still tell that its holder was killed.
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        except OSError:
+            os.close(fd)
+            raise
         self._fd = fd
 
     def release(self, *, clean: bool = True) -> None:

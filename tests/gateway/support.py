@@ -34,7 +34,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.servant.requests.append((self.path, dict(self.headers.items()), body))
+        self.server.servant.requests.append(
+            (self.path, {name.lower(): text for name, text in self.headers.items()}, body)
+        )
         self.server.servant.behaviour(self, body)
 
     def do_GET(self) -> None:
@@ -196,9 +198,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway(
-    folder: Path, config: Mapping[str, Any], *arguments: str, **environ: str
-) -> Iterator[Gateway]:
+def gateway(folder: Path, config: Mapping[str, Any], *arguments: str, **environ: str) -> Iterator[Gateway]:
     """Run the gateway with a configuration; it must end well when it is told to stop."""
     path = folder / "crown.json"
     path.write_text(json.dumps(config))

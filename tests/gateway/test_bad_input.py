@@ -56,7 +56,11 @@ def post(at: Gateway, content: bytes, **headers: str) -> httpx.Response:
         (b'{"messages": []}', 400, "empty"),
         (b"[" * 200_000, 400, "recursion"),
         (b'{"messages": [{"role": "user", "content": NaN}]}', 400, "not JSON"),
-        (json.dumps(BODY | {"messages": [{"role": "user", "content": "x" * (2 << 20)}]}).encode(), 413, "routed"),
+        (
+            json.dumps(BODY | {"messages": [{"role": "user", "content": "x" * (2 << 20)}]}).encode(),
+            413,
+            "routed",
+        ),
         (b"x" * (10 << 20), 413, "more than"),
         (json.dumps(BODY | {"stream": "yes"}).encode(), 400, "stream"),
         (json.dumps(BODY | {"context": 1}).encode(), 400, "context"),
@@ -93,7 +97,8 @@ def raw(at: Gateway, data: bytes, *, wait: float = 10) -> bytes:
         b"GET / HTTP/1.1\r\nHost: localhost\r\nA\x00: 1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: 1\r\n" * 1000 + b"\r\n",
-        b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nZ\r\n",
+        b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nZ\r\n",
     ],
 )
 def test_what_is_no_http(at: Gateway, data: bytes) -> None:
@@ -157,7 +162,9 @@ def test_ten_thousand_idle_connections(at: Gateway) -> None:
             answer = httpx.post(f"{at.url}/v1/chat/completions", json=BODY, timeout=20)
             assert answer.status_code == 200
             text = httpx.get(f"{at.url}/metrics", timeout=20).text
-            open_now = next(float(x.split()[1]) for x in text.splitlines() if x.startswith("crown_connections "))
+            open_now = next(
+                float(x.split()[1]) for x in text.splitlines() if x.startswith("crown_connections ")
+            )
             assert open_now >= count
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
@@ -168,9 +175,10 @@ def test_the_metrics_are_openmetrics(at: Gateway) -> None:
 
     answer = httpx.get(f"{at.url}/metrics")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    families: dict[str, Any] = {family.name: family for family in text_string_to_metric_families(answer.text)}
-    assert {"crown_http_requests", "crown_attempts", "crown_attempt_seconds", "crown_servant_healthy"} <= set(families)
+    parse: Any = text_string_to_metric_families
+    families = {family.name: family for family in parse(answer.text)}
+    assert {"crown_http_requests", "crown_attempts", "crown_attempt_seconds", "crown_servant_healthy"} <= set(
+        families
+    )
     paths = {sample.labels.get("path") for sample in families["crown_http_requests"].samples}
     assert paths <= {"/v1/chat/completions", "/healthz", "/metrics", "other", "/v1/models"}
-
-

@@ -61,7 +61,7 @@ def test_a_plain_answer(tmp_path: Path) -> None:
         assert answer.usage is not None and answer.usage.total_tokens == 3
         [(path, headers, body)] = first.requests
         assert path == "/v1/chat/completions" and second.requests == []
-        assert headers["traceparent"] == TRACE and "Authorization" not in headers
+        assert headers["traceparent"] == TRACE and "authorization" not in headers
         assert body == {"messages": USER, "temperature": 0.5, "model": "model-a"}
         crown = answer.to_dict()["crown"]
         assert isinstance(crown, dict)
@@ -138,7 +138,10 @@ def test_another_servant_takes_over(behaviour: Any, outcome: str, stream: bool, 
 
 def test_a_stream_that_is_cut_ends_with_an_error(tmp_path: Path) -> None:
     with crowned(tmp_path) as (at, [first, _]):
-        for behaviour, words in [(streams("one ", cut=True), "cut"), (streams("one ", hang=True), "too long")]:
+        for behaviour, words in [
+            (streams("one ", cut=True), "cut"),
+            (streams("one ", hang=True), "too long"),
+        ]:
             first.behaviour = behaviour
             seen = []
             with (
@@ -180,7 +183,7 @@ def test_all_down_is_one_clear_error_with_the_trail(tmp_path: Path) -> None:
 
 def test_servants_that_are_gone_come_back(tmp_path: Path) -> None:
     """Failing three times it is left alone; once it works it is asked again."""
-    with crowned(tmp_path) as (at, [first, second]):
+    with crowned(tmp_path) as (at, [first, _]):
         first.behaviour = fails(500)
         for _ in range(4):
             client(at).chat.completions.create(model="crown", messages=USER)

@@ -62,7 +62,12 @@ def test_servants_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"when": "text.contains('refactor')", "use": ["code"]}, "hello", None, "glm"),
         ({"when": "emotion in ['stress', 'fear']", "use": ["code"]}, "hi", {"emotion": "fear"}, "code"),
         ({"when": "size > 10", "use": ["code"]}, "héllo wörld", None, "code"),
-        ({"when": "context.tier == 2 && context.vip", "use": ["code"]}, "x", {"tier": 2, "vip": True}, "code"),
+        (
+            {"when": "context.tier == 2 && context.vip", "use": ["code"]},
+            "x",
+            {"tier": 2, "vip": True},
+            "code",
+        ),
         ({"when": "context.tier == 2", "use": ["code"]}, "no tier", {}, "glm"),
         ({"capability": "python"}, "x", None, "code"),
         ({"choose": "servants.filter(s, s.healthy && 'python' in s.capabilities)"}, "x", None, "code"),
@@ -147,7 +152,7 @@ def test_credentials_in_a_url_go_into_a_header_and_nowhere_else(two: list[Servan
     url = two[0].url.replace("http://", "http://crown:pa55w0rd@")
     router = crown.Router({"servants": [entry("a", url)]})
     answer = router.complete(USER)
-    assert two[0].requests[0][1]["Authorization"] == "Basic Y3Jvd246cGE1NXcwcmQ="
+    assert two[0].requests[0][1]["authorization"] == "Basic Y3Jvd246cGE1NXcwcmQ="
     two[0].behaviour = fails(401, message="wrong: Basic Y3Jvd246cGE1NXcwcmQ=")
     with pytest.raises(crown.NoAnswerError) as failed:
         router.complete(USER)
@@ -158,7 +163,7 @@ def test_credentials_in_a_url_go_into_a_header_and_nowhere_else(two: list[Servan
 def test_a_key_from_the_environment(two: list[Servant], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_OF_A", "sk-1")
     crown.Router({"servants": [entry("a", two[0], api_key_env="KEY_OF_A")]}).complete(USER)
-    assert two[0].requests[0][1]["Authorization"] == "Bearer sk-1"
+    assert two[0].requests[0][1]["authorization"] == "Bearer sk-1"
     with pytest.raises(crown.ConfigurationError, match="api_key_env"):
         crown.Router({"servants": [entry("a", two[0], api_key_env="NO_SUCH_KEY")]})
 
@@ -188,7 +193,10 @@ def test_equals_share_the_load_by_weight() -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"servants": [entry("a", weight=float("nan"))]}, r"config.servants\[0\].weight: not a finite number"),
+        (
+            {"servants": [entry("a", weight=float("nan"))]},
+            r"config.servants\[0\].weight: not a finite number",
+        ),
         ({"servants": [entry("a", weight=0)]}, r"servants\[0\].weight: expected a number above 0"),
         ({"servants": [entry("a"), entry("a")]}, "two servants are called a"),
         ({"servants": [entry("a\r\nX-Evil: 1")]}, r"servants\[0\].name"),
@@ -217,7 +225,9 @@ def test_bad_text(text: Any) -> None:
 
 
 def test_ten_megabytes_of_text_and_an_expression_built_to_explode() -> None:
-    explode = "text.matches('(a+)+$') || [1,2,3,4,5,6,7,8].all(a, [1,2,3,4,5,6,7,8].all(b, text.contains('zz')))"
+    explode = (
+        "text.matches('(a+)+$') || [1,2,3,4,5,6,7,8].all(a, [1,2,3,4,5,6,7,8].all(b, text.contains('zz')))"
+    )
     router = crown.Router({"servants": [entry("a")], "rules": [{"name": "r", "when": explode, "use": ["a"]}]})
     with pytest.raises(crown.InvalidRequestError) as failed:
         router.route_decision("x" * (10 << 20))

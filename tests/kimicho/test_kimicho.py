@@ -43,7 +43,7 @@ def test_a_prompt_is_answered(k2: Servant) -> None:
     assert kimicho.fallback_k2("hi", traceparent=trace) == "hello"
     [(path, headers, body)] = k2.requests
     assert path == "/v1/chat/completions"
-    assert headers["Authorization"] == f"Bearer {KEY}" and headers["traceparent"] == trace
+    assert headers["authorization"] == f"Bearer {KEY}" and headers["traceparent"] == trace
     assert body == {"messages": [{"role": "user", "content": "hi"}], "model": "kimi-k2"}
 
 
@@ -58,7 +58,7 @@ def test_the_environment_configures_it(k2: Servant, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("KIMI2_API_KEY", "other")
     kimicho.init_kimicho()
     kimicho.fallback_k2("hi")
-    assert k2.requests[0][1]["Authorization"] == "Bearer other"
+    assert k2.requests[0][1]["authorization"] == "Bearer other"
     assert k2.requests[0][2]["model"] == "moonshotai/Kimi-K2-Instruct"
     monkeypatch.delenv("KIMI_K2_URL")
     with pytest.raises(kimicho.ConfigurationError, match="KIMI2_ENDPOINT"):

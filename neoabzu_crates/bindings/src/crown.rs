@@ -139,7 +139,10 @@ impl Router {
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut body = body(messages, tools, options).map_err(|fault| invalid(py, fault))?;
         if let Some(context) = context {
-            body.insert("context".to_owned(), to_json(context, "context").map_err(|fault| invalid(py, fault))?);
+            body.insert(
+                "context".to_owned(),
+                to_json(context, "context").map_err(|fault| invalid(py, fault))?,
+            );
         }
         if let Some(model) = model {
             body.insert("model".to_owned(), model.into());
@@ -194,11 +197,16 @@ impl Gateway {
         probe_interval: f64,
     ) -> PyResult<Gateway> {
         let limit = |name: &str, seconds: f64| {
-            duration(seconds).ok_or_else(|| unusable(py, vec![format!("{name}: expected a number of seconds above 0, at most a day")]))
+            duration(seconds).ok_or_else(|| {
+                unusable(py, vec![format!("{name}: expected a number of seconds above 0, at most a day")])
+            })
         };
         let token = token.map(Secret::new);
         if token.as_ref().is_some_and(|token| !token.fits_header()) {
-            return Err(unusable(py, vec!["token: it holds a character that an HTTP header cannot carry, or nothing".to_owned()]));
+            return Err(unusable(
+                py,
+                vec!["token: it holds a character that an HTTP header cannot carry, or nothing".to_owned()],
+            ));
         }
         let settings = Settings {
             token,
@@ -213,7 +221,8 @@ impl Gateway {
         let routes = router.routes.clone();
         let bound = detached(py, || {
             let address = (host, port).to_socket_addrs()?.next();
-            let address: SocketAddr = address.ok_or_else(|| std::io::Error::other("the host has no address"))?;
+            let address: SocketAddr =
+                address.ok_or_else(|| std::io::Error::other("the host has no address"))?;
             Server::bind(routes, address, settings)
         })?;
         Ok(Gateway { server: bound? })

@@ -29,14 +29,21 @@ fn convert(value: &Bound<'_, PyAny>, place: &str, depth: usize) -> Result<Value,
         return Ok(Value::Bool(truth.is_true()));
     }
     if let Ok(text) = value.cast::<PyString>() {
-        return text.to_str().map(Value::from).map_err(|_| format!("{place}: not Unicode text, it holds half of a surrogate pair"));
+        return text
+            .to_str()
+            .map(Value::from)
+            .map_err(|_| format!("{place}: not Unicode text, it holds half of a surrogate pair"));
     }
     if value.is_instance_of::<PyInt>() {
         let signed = value.extract::<i64>().map(Value::from);
-        return signed.or_else(|_| value.extract::<u64>().map(Value::from)).map_err(|_| format!("{place}: a whole number beyond 64 bits"));
+        return signed
+            .or_else(|_| value.extract::<u64>().map(Value::from))
+            .map_err(|_| format!("{place}: a whole number beyond 64 bits"));
     }
     if let Ok(number) = value.cast::<PyFloat>() {
-        return Number::from_f64(number.value()).map(Value::Number).ok_or_else(|| format!("{place}: not a finite number"));
+        return Number::from_f64(number.value())
+            .map(Value::Number)
+            .ok_or_else(|| format!("{place}: not a finite number"));
     }
     if let Ok(entries) = value.cast::<PyDict>() {
         let mut map = Map::with_capacity(entries.len());
@@ -56,7 +63,8 @@ fn convert(value: &Bound<'_, PyAny>, place: &str, depth: usize) -> Result<Value,
         let kind = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
         return Err(format!("{place}: a value of type {kind}, which JSON does not have"));
     };
-    let items = items.iter().enumerate().map(|(at, item)| convert(item, &format!("{place}[{at}]"), depth + 1));
+    let items =
+        items.iter().enumerate().map(|(at, item)| convert(item, &format!("{place}[{at}]"), depth + 1));
     items.collect::<Result<Vec<Value>, String>>().map(Value::Array)
 }
 
@@ -110,6 +118,7 @@ pub fn exception<'py>(
 
 /// Runs `work` without the interpreter's lock; a panic is an error like any other.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(work)))
-        .map_err(|_| PyRuntimeError::new_err("the implementation failed; this is a defect of it, not of the call"))
+    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|_| {
+        PyRuntimeError::new_err("the implementation failed; this is a defect of it, not of the call")
+    })
 }

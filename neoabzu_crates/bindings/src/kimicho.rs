@@ -79,9 +79,15 @@ pub fn duration(seconds: f64) -> Option<Duration> {
     (seconds > 0.0 && seconds <= LONGEST).then(|| Duration::from_secs_f64(seconds))
 }
 
-fn configured(endpoint: Option<&str>, key: Option<&str>, model: Option<&str>, timeout: f64) -> Result<Arc<Client>, Error> {
-    let timeout = duration(timeout)
-        .ok_or_else(|| Error::configuration("the timeout is not a number of seconds above 0, at most a day"))?;
+fn configured(
+    endpoint: Option<&str>,
+    key: Option<&str>,
+    model: Option<&str>,
+    timeout: f64,
+) -> Result<Arc<Client>, Error> {
+    let timeout = duration(timeout).ok_or_else(|| {
+        Error::configuration("the timeout is not a number of seconds above 0, at most a day")
+    })?;
     Settings::for_k2(endpoint, key, model, timeout, &environ).and_then(Client::new).map(Arc::new)
 }
 
@@ -132,9 +138,9 @@ fn fallback_k2(py: Python<'_>, prompt: &Bound<'_, PyAny>, traceparent: Option<&s
     let body = json!({"messages": [{"role": "user", "content": prompt}]});
     let answer = ask(py, body.as_object().unwrap_or(&Map::new()), traceparent)?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned);
-    content.filter(|text| !text.is_empty()).ok_or_else(|| {
-        raised(py, &Error::malformed("Kimi K2: the answer holds no text"))
-    })
+    content
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| raised(py, &Error::malformed("Kimi K2: the answer holds no text")))
 }
 
 /// Return the answer to a conversation: an OpenAI `chat.completion` whose `tool_calls` are there however

@@ -49,7 +49,11 @@ impl Drop for UnderWay {
 }
 
 /// The body for whoever is asked: with what was recalled, if that is wanted.
-pub(crate) fn body_with_memory(router: &Router, request: &Request, recalled: Option<&Value>) -> Map<String, Value> {
+pub(crate) fn body_with_memory(
+    router: &Router,
+    request: &Request,
+    recalled: Option<&Value>,
+) -> Map<String, Value> {
     let mut body = request.body.clone();
     let hits = recalled.filter(|_| router.config().recall.include).and_then(|r| r.get("hits")?.as_array());
     let texts: Vec<&str> = hits.into_iter().flatten().filter_map(|hit| hit.get("text")?.as_str()).collect();
@@ -97,7 +101,11 @@ impl Router {
     }
 
     /// Asks Kimi K2, whose model comes first in what is returned.
-    pub(crate) fn ask_kimicho(&self, body: &Map<String, Value>, traceparent: Option<&str>) -> (&str, Result<Value, Error>) {
+    pub(crate) fn ask_kimicho(
+        &self,
+        body: &Map<String, Value>,
+        traceparent: Option<&str>,
+    ) -> (&str, Result<Value, Error>) {
         match self.kimicho() {
             None => ("", Err(Error::configuration("Kimi K2 is not configured"))),
             Some(client) => {

@@ -97,8 +97,13 @@ impl Config {
                 None => from_environment(&environ("SERVANT_MODELS").unwrap_or_default(), top.faults()),
             };
             let names: Vec<&str> = servants.iter().map(|servant| servant.name.as_str()).collect();
-            let rules = top.items("rules").enumerate().filter_map(|(at, v)| rule(v, at, &names, top.faults())).collect();
-            let policies = top.items("policies").enumerate().filter_map(|(at, v)| policy(v, at, top.faults())).collect();
+            let rules = top
+                .items("rules")
+                .enumerate()
+                .filter_map(|(at, v)| rule(v, at, &names, top.faults()))
+                .collect();
+            let policies =
+                top.items("policies").enumerate().filter_map(|(at, v)| policy(v, at, top.faults())).collect();
             let recall = recall(top.take("memory"), top.faults());
             let kimicho = kimicho(top.take("kimicho"), environ, top.faults());
             let crown = crown(top.take("crown"), top.faults());
@@ -146,7 +151,15 @@ fn servant(value: &Value, place: &str, environ: Environ<'_>, faults: &mut Vec<St
     });
     reader.end();
     let (name, endpoint) = (name?, endpoint?);
-    Some(Servant { model: model.unwrap_or_else(|| name.clone()), name, endpoint, capabilities, weight, timeout, key })
+    Some(Servant {
+        model: model.unwrap_or_else(|| name.clone()),
+        name,
+        endpoint,
+        capabilities,
+        weight,
+        timeout,
+        key,
+    })
 }
 
 /// Reads `SERVANT_MODELS`.
@@ -191,7 +204,9 @@ fn tell_duplicates(servants: &[Servant], place: &str, faults: &mut Vec<String>) 
 /// Names stand in headers, metrics and logs.
 fn is_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'/' | b'-');
-    name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric) && name.len() <= 128 && name.bytes().all(fits)
+    name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+        && name.len() <= 128
+        && name.bytes().all(fits)
 }
 
 fn rule(value: &Value, at: usize, servants: &[&str], faults: &mut Vec<String>) -> Option<Rule> {
@@ -260,7 +275,8 @@ fn kimicho(value: Option<&Value>, environ: Environ<'_>, faults: &mut Vec<String>
     let model = reader.text("model", false);
     let timeout = reader.seconds("timeout", SERVANT_TIMEOUT);
     let key = reader.text("api_key_env", false).and_then(|variable| environ(&variable));
-    let configured = endpoint.is_some() || environ("KIMI2_ENDPOINT").or_else(|| environ("KIMI_K2_URL")).is_some();
+    let configured =
+        endpoint.is_some() || environ("KIMI2_ENDPOINT").or_else(|| environ("KIMI_K2_URL")).is_some();
     let settings = configured
         .then(|| Settings::for_k2(endpoint.as_deref(), key.as_deref(), model.as_deref(), timeout, environ))
         .and_then(|settings| settings.map_err(|error| reader.fault("", &error.message)).ok());
@@ -300,7 +316,8 @@ mod tests {
 
     #[test]
     fn the_environment_is_enough() {
-        let environ = [("SERVANT_MODELS", " glm=http://h:1 , kimi=http://u:pw@h:2/v1,"), ("KIMI_K2_URL", "http://k")];
+        let environ =
+            [("SERVANT_MODELS", " glm=http://h:1 , kimi=http://u:pw@h:2/v1,"), ("KIMI_K2_URL", "http://k")];
         let config = read(&json!({}), &environ).unwrap();
         let names: Vec<&str> = config.servants.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["glm", "kimi"]);
@@ -334,10 +351,20 @@ mod tests {
         .unwrap_err();
         let all = faults.join("\n");
         for words in [
-            "servants[0].url: cannot be used", "servants[0].weight", "servants[1].name", "servants[2].timeout",
-            "servants[2].wieght: unknown", "two servants are called d", "servants[5]: expected an object",
-            "rules[0].when: line 1", "rules[1].when", "nobody", "rules[2]: expected exactly one",
-            "policies[0].refuse", "sevrants: unknown", "deadline",
+            "servants[0].url: cannot be used",
+            "servants[0].weight",
+            "servants[1].name",
+            "servants[2].timeout",
+            "servants[2].wieght: unknown",
+            "two servants are called d",
+            "servants[5]: expected an object",
+            "rules[0].when: line 1",
+            "rules[1].when",
+            "nobody",
+            "rules[2]: expected exactly one",
+            "policies[0].refuse",
+            "sevrants: unknown",
+            "deadline",
         ] {
             assert!(all.contains(words), "{words} is not in\n{all}");
         }

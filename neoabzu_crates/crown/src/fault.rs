@@ -62,7 +62,8 @@ impl Fault {
             Fault::Exhausted { kind: Kind::RateLimit | Kind::Quota, .. } => "rate_limit_error",
             Fault::Exhausted { .. } => "server_error",
         };
-        let mut error = json!({"message": self.to_string(), "type": type_, "param": null, "code": self.code()});
+        let mut error =
+            json!({"message": self.to_string(), "type": type_, "param": null, "code": self.code()});
         if let Fault::Exhausted { trail, .. } = self {
             error["trail"] = json!(trail);
         }
@@ -73,9 +74,9 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Invalid { message, .. } | Fault::Refused { message, .. } | Fault::Exhausted { message, .. } => {
-                f.write_str(message)
-            }
+            Fault::Invalid { message, .. }
+            | Fault::Refused { message, .. }
+            | Fault::Exhausted { message, .. } => f.write_str(message),
         }
     }
 }

@@ -68,13 +68,20 @@ impl Ladder {
     ///
     /// # Errors
     /// [`Fault::Refused`].
-    pub fn note(&mut self, who: &str, began: Instant, now: Instant, outcome: Result<(), &Error>) -> Result<(), Fault> {
+    pub fn note(
+        &mut self,
+        who: &str,
+        began: Instant,
+        now: Instant,
+        outcome: Result<(), &Error>,
+    ) -> Result<(), Fault> {
         let seconds = rounded(now - began);
         let Err(error) = outcome else {
             self.trail.push(json!({"servant": who, "outcome": "answered", "seconds": seconds}));
             return Ok(());
         };
-        let mut entry = json!({"servant": who, "outcome": error.kind.name(), "seconds": seconds, "error": error.message});
+        let mut entry =
+            json!({"servant": who, "outcome": error.kind.name(), "seconds": seconds, "error": error.message});
         if let Some(status) = error.status {
             entry["status"] = status.into();
         }
@@ -83,7 +90,11 @@ impl Ladder {
         self.last = Some((error.kind, error.message.clone()));
         if error.kind == Kind::Refused {
             let code = error.code.clone().unwrap_or_else(|| "refused".to_owned());
-            return Err(Fault::Refused { status: error.status.unwrap_or(400), code, message: error.message.clone() });
+            return Err(Fault::Refused {
+                status: error.status.unwrap_or(400),
+                code,
+                message: error.message.clone(),
+            });
         }
         Ok(())
     }
@@ -96,7 +107,11 @@ impl Ladder {
             } else {
                 "there was no time to ask anybody"
             };
-            return Fault::Exhausted { kind: Kind::Configuration, message: message.to_owned(), trail: self.trail };
+            return Fault::Exhausted {
+                kind: Kind::Configuration,
+                message: message.to_owned(),
+                trail: self.trail,
+            };
         };
         // One kind for all of them only if it is true of all of them.
         let kind = if self.kinds.iter().all(|kind| *kind == last) { last } else { Kind::Upstream };
@@ -116,7 +131,10 @@ impl Ladder {
         about.insert("trail".into(), json!(self.trail));
         if let Some(recalled) = &self.decision.recalled {
             let hits = recalled.get("hits").and_then(Value::as_array).map_or(0, Vec::len);
-            about.insert("memory".into(), json!({"hits": hits, "failed_layers": recalled.get("failed_layers")}));
+            about.insert(
+                "memory".into(),
+                json!({"hits": hits, "failed_layers": recalled.get("failed_layers")}),
+            );
         }
         about.insert("latency_seconds".into(), rounded(now - self.began).into());
         Value::Object(about)

@@ -17,7 +17,8 @@ const MAX_DEPTH: usize = 64;
 /// The answer to a text frame: an acknowledgement, or a refusal that says why.
 pub fn answer(frame: &str, crown: &CrownSettings, capabilities: &[String]) -> Value {
     let version = concat!(env!("CARGO_PKG_VERSION"), "+gateway");
-    let refusal = |why: &str| json!({"type": "ack", "status": "refused", "crown_version": version, "ack": why});
+    let refusal =
+        |why: &str| json!({"type": "ack", "status": "refused", "crown_version": version, "ack": why});
     let mission = match check(frame) {
         Ok(mission) => mission,
         Err(fault) => return refusal(&format!("not a mission brief: {fault}")),
@@ -51,7 +52,8 @@ fn check(frame: &str) -> Result<String, String> {
     if frame.trim().is_empty() {
         return Err("the frame is empty".to_owned());
     }
-    let value: Value = serde_json::from_str(frame).map_err(|error| format!("the frame is not JSON ({error})"))?;
+    let value: Value =
+        serde_json::from_str(frame).map_err(|error| format!("the frame is not JSON ({error})"))?;
     if depth(&value) > MAX_DEPTH {
         return Err(format!("the JSON is nested more than {MAX_DEPTH} deep"));
     }
@@ -167,19 +169,33 @@ mod tests {
             brief.to_string()
         };
         let deep = format!("{{\"x\": {}{}}}", "[".repeat(70), "]".repeat(70));
-        let mut frames = vec!["".to_owned(), " ".to_owned(), "[]".into(), "{}".into(), "1".into(), "{".into(), deep];
+        let mut frames =
+            vec!["".to_owned(), " ".to_owned(), "[]".into(), "{}".into(), "1".into(), "{".into(), deep];
         for (key, value) in [
-            ("type", json!("ack")), ("version", json!(2)), ("version", json!(true)), ("mission", json!("../x")),
-            ("mission", json!("")), ("boot_id", json!("")), ("sent_at", json!(5)), ("priority_map", json!({"a": "1"})),
-            ("priority_map", json!([])), ("current_status", json!({"a": 1})), ("open_issues", json!([{"detail": "x"}])),
-            ("open_issues", json!("x")), ("objective", json!(1)), ("sent_at", json!("x".repeat(65))),
+            ("type", json!("ack")),
+            ("version", json!(2)),
+            ("version", json!(true)),
+            ("mission", json!("../x")),
+            ("mission", json!("")),
+            ("boot_id", json!("")),
+            ("sent_at", json!(5)),
+            ("priority_map", json!({"a": "1"})),
+            ("priority_map", json!([])),
+            ("current_status", json!({"a": 1})),
+            ("open_issues", json!([{"detail": "x"}])),
+            ("open_issues", json!("x")),
+            ("objective", json!(1)),
+            ("sent_at", json!("x".repeat(65))),
         ] {
             frames.push(with(key, value));
         }
         for frame in frames {
             let answer = ask(&frame, &CrownSettings::default());
             assert_eq!(answer["status"], "refused", "{frame}");
-            assert!(answer["ack"].as_str().unwrap().starts_with("not a mission brief: ") && answer.get("capabilities").is_none());
+            assert!(
+                answer["ack"].as_str().unwrap().starts_with("not a mission brief: ")
+                    && answer.get("capabilities").is_none()
+            );
         }
         let crown = CrownSettings { refuse: Some("drydock".into()), ..CrownSettings::default() };
         assert_eq!(ask(&brief().to_string(), &crown)["ack"], "drydock");

@@ -43,7 +43,8 @@ impl Request {
         let Value::Object(mut body) = body else {
             return Err(Fault::invalid("the body is not a JSON object"));
         };
-        let context = body.shift_remove("context").or_else(|| body.get("metadata").cloned()).unwrap_or(Value::Null);
+        let context =
+            body.shift_remove("context").or_else(|| body.get("metadata").cloned()).unwrap_or(Value::Null);
         let model = match body.shift_remove("model") {
             None | Some(Value::Null) => None,
             Some(Value::String(name)) => Some(name).filter(|name| !ROUTED.contains(&name.as_str())),
@@ -59,7 +60,10 @@ impl Request {
         }
         let (text, whole) = texts(body.get("messages"))?;
         if whole.len() > max_text {
-            return Err(Fault::too_large(format!("the text has {} bytes; at most {max_text} are routed", whole.len())));
+            return Err(Fault::too_large(format!(
+                "the text has {} bytes; at most {max_text} are routed",
+                whole.len()
+            )));
         }
         if whole.contains('\0') {
             return Err(Fault::invalid("the text holds a NUL character"));

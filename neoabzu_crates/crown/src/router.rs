@@ -67,7 +67,15 @@ impl Router {
                 let choice = matches!(&rule.choice, Choice::Expression(program) if reads(program));
                 choice || rule.when.as_ref().is_some_and(reads)
             });
-        Ok(Router { config, health, clients, kimicho, recall, random: Random::default(), rules_read_servants })
+        Ok(Router {
+            config,
+            health,
+            clients,
+            kimicho,
+            recall,
+            random: Random::default(),
+            rules_read_servants,
+        })
     }
 
     pub fn config(&self) -> &Config {
@@ -166,7 +174,8 @@ impl Router {
 
     fn ruled(&self, rule: &Rule, first: Vec<usize>, errors: Vec<String>) -> Decision {
         let all = 0..self.config.servants.len();
-        let others = if rule.only { Vec::new() } else { all.filter(|index| !first.contains(index)).collect() };
+        let others =
+            if rule.only { Vec::new() } else { all.filter(|index| !first.contains(index)).collect() };
         Decision {
             others,
             first,
@@ -199,10 +208,14 @@ impl Router {
         let all: Vec<usize> = (0..self.config.servants.len()).filter(means).collect();
         let kimicho = model == "kimicho" && self.kimicho.is_some();
         if all.is_empty() && !kimicho {
-            let message = format!("there is no model {:?}; GET /v1/models lists them", neoabzu_kimicho::clean(model, 100, &[]));
+            let message = format!(
+                "there is no model {:?}; GET /v1/models lists them",
+                neoabzu_kimicho::clean(model, 100, &[])
+            );
             return Err(Fault::Invalid { status: 404, code: "model_not_found", message });
         }
-        let permitted = decision.first.iter().chain(&decision.others).copied().filter(|index| all.contains(index));
+        let permitted =
+            decision.first.iter().chain(&decision.others).copied().filter(|index| all.contains(index));
         let first: Vec<usize> = permitted.collect();
         if first.is_empty() && !(kimicho && decision.kimicho) {
             let rule = decision.rule.as_deref().unwrap_or("a rule");
@@ -260,7 +273,11 @@ impl Router {
             (Some(index), _) => {
                 let servant = &self.config.servants[index];
                 let chosen = decision.first.contains(&index);
-                let reason = if chosen { decision.reason } else { format!("{}, and none it chooses is healthy", decision.reason) };
+                let reason = if chosen {
+                    decision.reason
+                } else {
+                    format!("{}, and none it chooses is healthy", decision.reason)
+                };
                 (json!(servant.name), json!(servant.model), reason)
             }
             (None, Some(client)) if decision.kimicho => {

@@ -115,8 +115,8 @@ pub fn cel(value: &Value) -> Cel<'_> {
         },
         Value::String(text) => Cel::String(Cow::Borrowed(text)),
         Value::Array(items) => Cel::List(items.iter().map(cel).collect()),
-        Value::Object(entries) => {
-            Cel::Map(entries.iter().map(|(key, value)| (Key::String(Cow::Borrowed(key)), cel(value))).collect())
-        }
+        Value::Object(entries) => Cel::Map(
+            entries.iter().map(|(key, value)| (Key::String(Cow::Borrowed(key)), cel(value))).collect(),
+        ),
     }
 }

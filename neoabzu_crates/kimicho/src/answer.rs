@@ -170,7 +170,10 @@ mod tests {
             (json!({"choices": [{"message": {"content": " "}}]}), "says nothing"),
             (json!({"choices": [{"message": {"tool_calls": {}}}]}), "not a list"),
             (json!({"choices": [{"message": {"tool_calls": [{}]}}]}), "names no function"),
-            (json!({"choices": [{"message": {"tool_calls": [{"function": {"name": "f", "arguments": 1}}]}}]}), "no text"),
+            (
+                json!({"choices": [{"message": {"tool_calls": [{"function": {"name": "f", "arguments": 1}}]}}]}),
+                "no text",
+            ),
             (json!({"error": {"message": "model is\nloading"}}), "error: model is loading"),
         ] {
             let error = read(&body).unwrap_err();

@@ -37,7 +37,9 @@ impl Client {
     /// [`Kind::Configuration`] for a key that no header can carry.
     pub fn new(settings: Settings) -> Result<Client, Error> {
         if settings.key.as_ref().is_some_and(|key| !key.fits_header()) {
-            return Err(Error::configuration("the API key holds a character that an HTTP header cannot carry"));
+            return Err(Error::configuration(
+                "the API key holds a character that an HTTP header cannot carry",
+            ));
         }
         let agent = Mutex::new((std::process::id(), agent(&settings.endpoint)));
         Ok(Client { settings, agent, breaker: Mutex::default() })
@@ -78,7 +80,12 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn attempt(&self, body: &Map<String, Value>, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
+    pub fn attempt(
+        &self,
+        body: &Map<String, Value>,
+        traceparent: Option<&str>,
+        limit: Duration,
+    ) -> Result<Value, Error> {
         let (body, marked) = self.body(body);
         let outcome = self.post(&body, marked, traceparent, limit);
         outcome.map_err(|error| Error { attempts: 1, ..error })
@@ -130,7 +137,13 @@ impl Client {
         bearer.or_else(|| endpoint.basic.as_ref().map(|basic| basic.expose().to_owned()))
     }
 
-    fn post(&self, body: &str, marked: bool, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
+    fn post(
+        &self,
+        body: &str,
+        marked: bool,
+        traceparent: Option<&str>,
+        limit: Duration,
+    ) -> Result<Value, Error> {
         let Settings { name, endpoint, key, .. } = &self.settings;
         let mut request = self.agent().post(endpoint.chat_url()).content_type("application/json");
         if let Some(value) = self.authorization() {
@@ -156,26 +169,35 @@ impl Client {
     fn failure(&self, error: &ureq::Error) -> Error {
         let who = &self.settings.name;
         match error {
-            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
-                Error::new(Kind::Timeout, format!("{who} cannot be reached: no connection within the time limit")).transient()
+            ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => Error::new(
+                Kind::Timeout,
+                format!("{who} cannot be reached: no connection within the time limit"),
+            )
+            .transient(),
+            ureq::Error::Timeout(_) => {
+                Error::new(Kind::Timeout, format!("{who} did not answer within the time limit"))
             }
-            ureq::Error::Timeout(_) => Error::new(Kind::Timeout, format!("{who} did not answer within the time limit")),
             ureq::Error::BodyExceedsLimit(limit) => {
                 Error::malformed(format!("the answer of {who} is larger than {limit} bytes"))
             }
-            ureq::Error::HostNotFound => {
-                Error::new(Kind::Upstream, format!("{who} cannot be reached: the name of its host cannot be resolved"))
-            }
+            ureq::Error::HostNotFound => Error::new(
+                Kind::Upstream,
+                format!("{who} cannot be reached: the name of its host cannot be resolved"),
+            ),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Error::new(Kind::Upstream, format!("{who} cannot be reached: nothing listens there")).transient()
+                Error::new(Kind::Upstream, format!("{who} cannot be reached: nothing listens there"))
+                    .transient()
             }
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Error::new(Kind::Timeout, format!("{who} did not answer within the time limit"))
             }
             ureq::Error::Io(error) => {
-                Error::new(Kind::Upstream, format!("the connection to {who} broke ({})", error.kind())).transient()
+                Error::new(Kind::Upstream, format!("the connection to {who} broke ({})", error.kind()))
+                    .transient()
             }
-            ureq::Error::Rustls(error) => Error::new(Kind::Upstream, format!("TLS with {who} failed: {error}")),
+            ureq::Error::Rustls(error) => {
+                Error::new(Kind::Upstream, format!("TLS with {who} failed: {error}"))
+            }
             ureq::Error::ConnectionFailed => {
                 Error::new(Kind::Upstream, format!("{who} cannot be reached")).transient()
             }
@@ -215,7 +237,9 @@ impl Trial<'_> {
                 Kind::Quota => breaker.open_for(QUOTA_PAUSE, now),
                 Kind::Timeout | Kind::Upstream | Kind::Malformed => breaker.failed(now),
                 // It is there; what it does not like is the request, or how many there are.
-                Kind::Configuration | Kind::Authentication | Kind::RateLimit | Kind::Refused => breaker.undecided(),
+                Kind::Configuration | Kind::Authentication | Kind::RateLimit | Kind::Refused => {
+                    breaker.undecided()
+                }
             },
         }
     }
@@ -256,7 +280,8 @@ pub fn is_traceparent(text: &str) -> bool {
 
 /// Between half and all of it, so that several callers do not come back at the same instant.
 fn jittered(pause: Duration) -> Duration {
-    let nanoseconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
+    let nanoseconds =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
     pause.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
 }
 

@@ -98,7 +98,8 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').ok_or("its IPv6 address has no closing bracket")?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| "what stands in its brackets is no IPv6 address")?;
+            host.parse::<std::net::Ipv6Addr>()
+                .map_err(|_| "what stands in its brackets is no IPv6 address")?;
             (host, after.strip_prefix(':').or(if after.is_empty() { Some("") } else { None }))
         }
         None => match place.split_once(':') {
@@ -149,17 +150,32 @@ mod tests {
     #[test]
     fn base_and_full_urls() {
         for (url, chat, shown) in [
-            ("https://api.moonshot.ai/v1", "https://api.moonshot.ai/v1/chat/completions", "https://api.moonshot.ai/v1"),
-            ("https://api.moonshot.ai/v1/", "https://api.moonshot.ai/v1/chat/completions", "https://api.moonshot.ai/v1"),
+            (
+                "https://api.moonshot.ai/v1",
+                "https://api.moonshot.ai/v1/chat/completions",
+                "https://api.moonshot.ai/v1",
+            ),
+            (
+                "https://api.moonshot.ai/v1/",
+                "https://api.moonshot.ai/v1/chat/completions",
+                "https://api.moonshot.ai/v1",
+            ),
             ("http://h:8004", "http://h:8004/v1/chat/completions", "http://h:8004/v1"),
             ("http://h/x/chat/completions", "http://h/x/chat/completions", "http://h/x"),
             ("http://h/v1/completions", "http://h/v1/completions", "http://h/v1"),
-            ("HTTP://[::1]:80/v1?api-version=2#f", "http://[::1]/v1/chat/completions?api-version=2", "http://[::1]/v1"),
+            (
+                "HTTP://[::1]:80/v1?api-version=2#f",
+                "http://[::1]/v1/chat/completions?api-version=2",
+                "http://[::1]/v1",
+            ),
         ] {
             let endpoint = Endpoint::parse(url).unwrap();
             assert_eq!((endpoint.chat_url(), endpoint.shown()), (chat.into(), shown.into()), "{url}");
         }
-        assert_eq!(Endpoint::parse("http://h/v1/chat/completions").unwrap().models_url(), "http://h/v1/models");
+        assert_eq!(
+            Endpoint::parse("http://h/v1/chat/completions").unwrap().models_url(),
+            "http://h/v1/models"
+        );
     }
 
     #[test]
@@ -174,8 +190,22 @@ mod tests {
     #[test]
     fn what_is_no_endpoint() {
         for url in [
-            "", "h:80", "ftp://h", "http://", "http://:80", "http://h:0", "http://h:99999", "http://h:+1", "http://a b",
-            "http://h/\r\nX: 1", "http://[::1", "http://[x]/", "http://h\\@evil", "http://é", "http://u:%zz@h", "http://h,i",
+            "",
+            "h:80",
+            "ftp://h",
+            "http://",
+            "http://:80",
+            "http://h:0",
+            "http://h:99999",
+            "http://h:+1",
+            "http://a b",
+            "http://h/\r\nX: 1",
+            "http://[::1",
+            "http://[x]/",
+            "http://h\\@evil",
+            "http://é",
+            "http://u:%zz@h",
+            "http://h,i",
         ] {
             let error = Endpoint::parse(url).unwrap_err();
             assert!(!error.contains("evil"), "{url}");

@@ -64,7 +64,15 @@ pub struct Error {
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let again = matches!(kind, Kind::RateLimit);
-        Error { kind, message: message.into(), status: None, code: None, retry_after: None, attempts: 0, again }
+        Error {
+            kind,
+            message: message.into(),
+            status: None,
+            code: None,
+            retry_after: None,
+            attempts: 0,
+            again,
+        }
     }
 
     pub fn configuration(message: impl Into<String>) -> Self {
@@ -98,14 +106,25 @@ const QUOTA: [&str; 3] = ["exceeded_current_quota_error", "insufficient_quota", 
 /// (<https://platform.kimi.ai/docs/api/errors>), which other services share in the main.
 ///
 /// `who` names the other side. `secrets` are masked in what it says.
-pub fn explain(who: &str, status: u16, body: &[u8], retry_after: Option<Duration>, secrets: &[&Secret]) -> Error {
+pub fn explain(
+    who: &str,
+    status: u16,
+    body: &[u8],
+    retry_after: Option<Duration>,
+    secrets: &[&Secret],
+) -> Error {
     let fault = serde_json::from_slice::<Value>(body).ok();
     let fault = fault.as_ref().map(|value| value.get("error").unwrap_or(value));
     let text = |key: &str| fault.and_then(|fault| fault.get(key)).and_then(Value::as_str);
-    let said = text("message").or_else(|| fault.and_then(Value::as_str)).or_else(|| text("detail")).unwrap_or("");
+    let said =
+        text("message").or_else(|| fault.and_then(Value::as_str)).or_else(|| text("detail")).unwrap_or("");
     let names = [text("type").unwrap_or(""), text("code").unwrap_or("")];
     let (kind, what, again) = match status {
-        300..=399 => (Kind::Configuration, "answered with a redirect, which is not followed: configure its target", false),
+        300..=399 => (
+            Kind::Configuration,
+            "answered with a redirect, which is not followed: configure its target",
+            false,
+        ),
         401 => (Kind::Authentication, "does not accept the key", false),
         403 => (Kind::Authentication, "does not permit this with the key", false),
         402 => (Kind::Quota, "says that the balance is used up", false),

@@ -52,7 +52,8 @@ fn section<'t>(text: &'t str, first: usize, calls: &mut Vec<Value>) -> Result<&'
             return Ok(after);
         }
         let call = rest.strip_prefix(CALL).ok_or_else(|| broken("does not end"))?;
-        let (id, after) = call.split_once(ARGUMENTS).ok_or_else(|| broken("holds a call without arguments"))?;
+        let (id, after) =
+            call.split_once(ARGUMENTS).ok_or_else(|| broken("holds a call without arguments"))?;
         let (name, index) = name_and_index(id.trim())?;
         // The arguments may hold a marker inside a text: let the JSON say where it ends.
         let mut values = Deserializer::from_str(after).into_iter::<Value>();
@@ -66,14 +67,19 @@ fn section<'t>(text: &'t str, first: usize, calls: &mut Vec<Value>) -> Result<&'
             "type": "function",
             "function": {"name": name, "arguments": after[..end].trim()},
         }));
-        rest = after[end..].trim_start().strip_prefix(CALL_END).ok_or_else(|| broken("holds a call that does not end"))?;
+        rest = after[end..]
+            .trim_start()
+            .strip_prefix(CALL_END)
+            .ok_or_else(|| broken("holds a call that does not end"))?;
         rest = rest.trim_start();
     }
 }
 
 fn name_and_index(id: &str) -> Result<(&str, Option<usize>), Error> {
     let (name, index) = match id.rsplit_once(':') {
-        Some((name, index)) => (name, Some(index.parse().map_err(|_| broken("holds a call with a bad index"))?)),
+        Some((name, index)) => {
+            (name, Some(index.parse().map_err(|_| broken("holds a call with a bad index"))?))
+        }
         None => (id, None),
     };
     let name = name.strip_prefix("functions.").unwrap_or(name);
@@ -114,7 +120,8 @@ mod tests {
     fn several_calls_and_sections() {
         let call = "<|tool_call_begin|>f<|tool_call_argument_begin|> {} <|tool_call_end|>\n";
         let text = marked("tool_calls_section", &call.repeat(2)) + &marked("tool_call_section", call);
-        let ids: Vec<Value> = extract(&text, 1).unwrap().unwrap().calls.iter().map(|c| c["id"].clone()).collect();
+        let ids: Vec<Value> =
+            extract(&text, 1).unwrap().unwrap().calls.iter().map(|c| c["id"].clone()).collect();
         assert_eq!(ids, ["functions.f:1", "functions.f:2", "functions.f:3"]);
         assert_eq!(extract("nothing here", 0), Ok(None));
     }

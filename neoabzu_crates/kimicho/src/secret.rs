@@ -41,7 +41,8 @@ pub fn clean(text: &str, limit: usize, secrets: &[&Secret]) -> String {
         text = text.replace(&secret.0, MASK);
     }
     let hidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || hidden(c)).filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || hidden(c)).filter(|w| !w.is_empty()).collect();
     let line = words.join(" ");
     if line.chars().count() <= limit {
         return line;

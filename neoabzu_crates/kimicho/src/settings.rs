@@ -54,8 +54,9 @@ impl Settings {
                 }
             },
         };
-        let endpoint = Endpoint::parse(&url)
-            .map_err(|fault| Error::configuration(format!("{place} is not a URL that can be used: {fault}")))?;
+        let endpoint = Endpoint::parse(&url).map_err(|fault| {
+            Error::configuration(format!("{place} is not a URL that can be used: {fault}"))
+        })?;
         let model = given(model).or_else(|| variable("KIMI2_MODEL"));
         Ok(Settings {
             name: "Kimi K2".to_owned(),
@@ -91,7 +92,10 @@ mod tests {
     #[test]
     fn a_bad_endpoint_is_told_by_the_name_of_its_variable_alone() {
         let error = settings(None, &[("KIMI2_ENDPOINT", "http://user:pa55word@")]).unwrap_err();
-        assert!(error.message.starts_with("KIMI2_ENDPOINT is not") && !error.message.contains("pa55"), "{error}");
+        assert!(
+            error.message.starts_with("KIMI2_ENDPOINT is not") && !error.message.contains("pa55"),
+            "{error}"
+        );
         assert!(settings(None, &[("KIMI2_ENDPOINT", " ")]).unwrap_err().message.contains("KIMI2_ENDPOINT"));
     }
 }

@@ -98,11 +98,25 @@ async fn answer(shared: &Arc<Shared>, request: Request, began: Instant) -> Resul
                     Err(why) => under_way.settle(Err(why.kind)),
                     Ok(Opened::Whole(answer)) => {
                         under_way.settle(Ok(()));
-                        return Ok(whole(&ladder, &request, answer, &servant.name, &servant.model, "servant"));
+                        return Ok(whole(
+                            &ladder,
+                            &request,
+                            answer,
+                            &servant.name,
+                            &servant.model,
+                            "servant",
+                        ));
                     }
                     Ok(Opened::Events { first, lines, body }) => {
                         let (name, first) = (servant.name.clone(), Some(first));
-                        let flow = Flow { name, first, lines, body, under_way: Some(under_way), idle: servant.timeout };
+                        let flow = Flow {
+                            name,
+                            first,
+                            lines,
+                            body,
+                            under_way: Some(under_way),
+                            idle: servant.timeout,
+                        };
                         return Ok(events(Body::from_stream(flow.events()), &servant.name));
                     }
                 }
@@ -112,7 +126,13 @@ async fn answer(shared: &Arc<Shared>, request: Request, began: Instant) -> Resul
     }
 }
 
-fn note(shared: &Shared, ladder: &mut Ladder, who: &str, began: Instant, outcome: Result<(), &Error>) -> Result<(), Fault> {
+fn note(
+    shared: &Shared,
+    ladder: &mut Ladder,
+    who: &str,
+    began: Instant,
+    outcome: Result<(), &Error>,
+) -> Result<(), Fault> {
     let now = Instant::now();
     let name = outcome.map_or_else(|why| why.kind.name(), |()| "answered");
     shared.metrics.attempt(who, name, (now - began).as_secs_f64());
@@ -120,7 +140,11 @@ fn note(shared: &Shared, ladder: &mut Ladder, who: &str, began: Instant, outcome
 }
 
 /// Asks Kimi K2 with its blocking client, beside the event loop.
-async fn ask_kimicho(shared: &Shared, body: &Map<String, Value>, trace: Option<String>) -> (String, Result<Value, Error>) {
+async fn ask_kimicho(
+    shared: &Shared,
+    body: &Map<String, Value>,
+    trace: Option<String>,
+) -> (String, Result<Value, Error>) {
     let (router, body) = (shared.router.clone(), body.clone());
     let asking = move || {
         let (model, outcome) = router.ask_kimicho(&body, trace.as_deref());
@@ -130,10 +154,18 @@ async fn ask_kimicho(shared: &Shared, body: &Map<String, Value>, trace: Option<S
     asked.unwrap_or_else(|_| (String::new(), Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed"))))
 }
 
-fn whole(ladder: &Ladder, request: &Request, mut answer: Value, who: &str, model: &str, source: &str) -> Response {
+fn whole(
+    ladder: &Ladder,
+    request: &Request,
+    mut answer: Value,
+    who: &str,
+    model: &str,
+    source: &str,
+) -> Response {
     answer["crown"] = ladder.envelope(who, model, source, Instant::now());
     if request.stream {
-        let usage = request.body.get("stream_options").and_then(|o| o.get("include_usage")) == Some(&Value::Bool(true));
+        let usage = request.body.get("stream_options").and_then(|o| o.get("include_usage"))
+            == Some(&Value::Bool(true));
         return events(Body::from(as_events(&answer, usage)), who);
     }
     named(reply(200, &answer), who)
@@ -159,9 +191,9 @@ pub async fn models(State(shared): State<Arc<Shared>>) -> Response {
     let servants = config.servants.iter().map(|servant| (servant.name.as_str(), "servant"));
     let kimicho = config.kimicho.iter().map(|_| ("kimicho", "kimicho"));
     let routed = ROUTED[..1].iter().map(|name| (*name, "crown"));
-    let entries = routed.chain(servants).chain(kimicho).map(|(id, owner)| {
-        json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner})
-    });
+    let entries = routed.chain(servants).chain(kimicho).map(
+        |(id, owner)| json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner}),
+    );
     reply(200, &json!({"object": "list", "data": entries.collect::<Vec<Value>>()}))
 }
 

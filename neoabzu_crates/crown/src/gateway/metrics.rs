@@ -68,13 +68,35 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register("http_requests", "Requests answered, by path and status", metrics.requests.clone());
         registry.register("attempts", "Requests to servants, by outcome", metrics.attempts.clone());
-        registry.register_with_unit("attempt", "Time to an answer or its first event", Unit::Seconds, metrics.seconds.clone());
-        registry.register("servant_healthy", "1 unless the servant is left alone for its failures", metrics.healthy.clone());
-        registry.register("servant_under_way", "Requests to the servant under way", metrics.under_way.clone());
-        registry.register_with_unit("servant_latency", "Average latency of the servant", Unit::Seconds, metrics.latency.clone());
+        registry.register_with_unit(
+            "attempt",
+            "Time to an answer or its first event",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "servant_healthy",
+            "1 unless the servant is left alone for its failures",
+            metrics.healthy.clone(),
+        );
+        registry.register(
+            "servant_under_way",
+            "Requests to the servant under way",
+            metrics.under_way.clone(),
+        );
+        registry.register_with_unit(
+            "servant_latency",
+            "Average latency of the servant",
+            Unit::Seconds,
+            metrics.latency.clone(),
+        );
         registry.register("handshakes", "Mission briefs answered, by status", metrics.handshakes.clone());
         registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("connections_turned_away", "Connections closed for want of room", metrics.turned_away.clone());
+        registry.register(
+            "connections_turned_away",
+            "Connections closed for want of room",
+            metrics.turned_away.clone(),
+        );
         metrics
     }
 

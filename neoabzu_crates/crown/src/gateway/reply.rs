@@ -48,7 +48,8 @@ pub async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Nex
 
 /// The path as it is counted: callers must not be able to make new series.
 fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 6] = ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics", "/crown"];
+    const PATHS: [&str; 6] =
+        ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics", "/crown"];
     PATHS.into_iter().find(|known| *known == path).unwrap_or("other")
 }
 
@@ -69,7 +70,8 @@ fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Response>
     if right {
         return None;
     }
-    let mut response = error(401, "invalid_api_key", "a bearer token is needed, and it must be the right one");
+    let mut response =
+        error(401, "invalid_api_key", "a bearer token is needed, and it must be the right one");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     Some(response)
 }

@@ -19,7 +19,8 @@ const CLOSE: Duration = Duration::from_millis(500);
 pub async fn crown(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
-        return error(400, "subprotocol", &format!("the subprotocol {SUBPROTOCOL} is spoken here")).into_response();
+        return error(400, "subprotocol", &format!("the subprotocol {SUBPROTOCOL} is spoken here"))
+            .into_response();
     }
     upgrade.on_upgrade(move |socket| converse(shared, socket))
 }

@@ -142,12 +142,20 @@ pub fn as_events(answer: &Value, usage: bool) -> String {
     let mut events = String::new();
     for (at, choice) in answer.get("choices").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let mut delta = choice.get("message").cloned().unwrap_or_else(|| json!({}));
-        for (index, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+        for (index, call) in
+            delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+        {
             call["index"] = index.into();
         }
         let reason = choice.get("finish_reason").filter(|reason| reason.is_string()).cloned();
-        events += &event(json!([{"index": at, "delta": delta, "finish_reason": null}]), answer.get("crown").map(|c| ("crown", c)));
-        events += &event(json!([{"index": at, "delta": {}, "finish_reason": reason.unwrap_or_else(|| "stop".into())}]), None);
+        events += &event(
+            json!([{"index": at, "delta": delta, "finish_reason": null}]),
+            answer.get("crown").map(|c| ("crown", c)),
+        );
+        events += &event(
+            json!([{"index": at, "delta": {}, "finish_reason": reason.unwrap_or_else(|| "stop".into())}]),
+            None,
+        );
     }
     if let Some(counts) = answer.get("usage").filter(|_| usage) {
         events += &event(json!([]), Some(("usage", counts)));
@@ -173,14 +181,20 @@ mod tests {
             assert_eq!((passed.as_slice(), lines.done()), (text, true), "{size}");
         }
         let mut lines = Lines::default();
-        assert_eq!(lines.feed(&Bytes::from_static(b"data: {\"x\": \"[DONE]\"}\ndata: [DO")).unwrap().len(), 22);
+        assert_eq!(
+            lines.feed(&Bytes::from_static(b"data: {\"x\": \"[DONE]\"}\ndata: [DO")).unwrap().len(),
+            22
+        );
         assert!(!lines.done());
         assert!(Lines::default().feed(&Bytes::from(vec![b'x'; MAX_LINE + 1])).is_err());
     }
 
     #[test]
     fn a_stream_may_begin_with_an_error() {
-        assert_eq!(error_in(b": hi\ndata: {\"error\": {\"message\": \"no\\nroom\"}}\n\n").as_deref(), Some("no room"));
+        assert_eq!(
+            error_in(b": hi\ndata: {\"error\": {\"message\": \"no\\nroom\"}}\n\n").as_deref(),
+            Some("no room")
+        );
         assert_eq!(error_in(b"data: {\"choices\": []}\n\n"), None);
         assert_eq!(error_in(b"data: [DONE]\n\n"), None);
     }
@@ -190,7 +204,8 @@ mod tests {
         let answer = json!({"id": "x", "choices": [{"message": {"role": "assistant", "content": "hi", "tool_calls": [{"id": "c"}]},
                             "finish_reason": "tool_calls"}], "usage": {"n": 1}});
         let events = as_events(&answer, true);
-        let chunks: Vec<Value> = events.lines().filter_map(|l| serde_json::from_str(l.strip_prefix("data: ")?).ok()).collect();
+        let chunks: Vec<Value> =
+            events.lines().filter_map(|l| serde_json::from_str(l.strip_prefix("data: ")?).ok()).collect();
         assert_eq!(chunks[0]["choices"][0]["delta"]["tool_calls"][0], json!({"id": "c", "index": 0}));
         assert_eq!(chunks[1]["choices"][0]["finish_reason"], "tool_calls");
         assert_eq!((chunks.len(), &chunks[2]["usage"]), (3, &json!({"n": 1})));

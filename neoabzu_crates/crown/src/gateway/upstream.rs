@@ -40,14 +40,24 @@ impl Upstream {
         http.set_connect_timeout(Some(CONNECT));
         http.set_nodelay(true);
         http.enforce_http(false);
-        let https = HttpsConnectorBuilder::new().with_platform_verifier().https_or_http().enable_http1().wrap_connector(http);
+        let https = HttpsConnectorBuilder::new()
+            .with_platform_verifier()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256);
         Upstream { client: builder.build(https) }
     }
 
     /// Asks for a whole answer.
-    pub async fn complete(&self, servant: &Servant, body: &Map<String, Value>, trace: Option<&str>, limit: Duration) -> Result<Value, Error> {
+    pub async fn complete(
+        &self,
+        servant: &Servant,
+        body: &Map<String, Value>,
+        trace: Option<&str>,
+        limit: Duration,
+    ) -> Result<Value, Error> {
         let marked = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let asking = async {
             let response = self.post(servant, body, false, trace).await?;
@@ -57,17 +67,29 @@ impl Upstream {
     }
 
     /// Asks for a stream, and waits until it has begun: from then on there is no way back.
-    pub async fn open(&self, servant: &Servant, body: &Map<String, Value>, trace: Option<&str>, limit: Duration) -> Result<Opened, Error> {
+    pub async fn open(
+        &self,
+        servant: &Servant,
+        body: &Map<String, Value>,
+        trace: Option<&str>,
+        limit: Duration,
+    ) -> Result<Opened, Error> {
         let opening = async {
             let response = self.post(servant, body, true, trace).await?;
-            let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+            let kind =
+                response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
             if !response.status().is_success() || !kind.starts_with("text/event-stream") {
                 return read_whole(servant, response, false).await.map(Opened::Whole);
             }
             let mut body = response.into_body();
             let mut lines = Lines::default();
             loop {
-                let frame = body.frame().await.transpose().map_err(|_| broken(servant))?.ok_or_else(|| broken(servant))?;
+                let frame = body
+                    .frame()
+                    .await
+                    .transpose()
+                    .map_err(|_| broken(servant))?
+                    .ok_or_else(|| broken(servant))?;
                 let Ok(data) = frame.into_data() else { continue };
                 let first = lines.feed(&data).map_err(|fault| malformed(servant, fault))?;
                 if let Some(message) = error_in(&first) {
@@ -83,14 +105,22 @@ impl Upstream {
 
     /// Whether a servant answers HTTP at all.
     pub async fn alive(&self, servant: &Servant, limit: Duration) -> bool {
-        let Ok(request) = self.request(servant, Method::GET, &servant.endpoint.models_url(), Bytes::new(), None) else {
+        let Ok(request) =
+            self.request(servant, Method::GET, &servant.endpoint.models_url(), Bytes::new(), None)
+        else {
             return false;
         };
         let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().as_u16() < 500)
     }
 
-    async fn post(&self, servant: &Servant, body: &Map<String, Value>, stream: bool, trace: Option<&str>) -> Result<Response<Incoming>, Error> {
+    async fn post(
+        &self,
+        servant: &Servant,
+        body: &Map<String, Value>,
+        stream: bool,
+        trace: Option<&str>,
+    ) -> Result<Response<Incoming>, Error> {
         let mut body = body.clone();
         body.insert("model".into(), servant.model.as_str().into());
         if stream {
@@ -111,7 +141,14 @@ impl Upstream {
         })
     }
 
-    fn request(&self, servant: &Servant, method: Method, url: &str, body: Bytes, trace: Option<&str>) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(
+        &self,
+        servant: &Servant,
+        method: Method,
+        url: &str,
+        body: Bytes,
+        trace: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let mut request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");
@@ -127,7 +164,9 @@ impl Upstream {
         }
         let name = &servant.name;
         let built = request.body(Full::new(body));
-        built.map_err(|_| Error::configuration(format!("servant {name}: its URL is not one that can be asked")))
+        built.map_err(|_| {
+            Error::configuration(format!("servant {name}: its URL is not one that can be asked"))
+        })
     }
 }
 

@@ -1,0 +1,1 @@
+"""The agents that repair is handed to: calling them, and reading what they propose."""

@@ -1,0 +1,297 @@
+"""One HTTP exchange with an agent or a connector: the only module here that speaks HTTP.
+
+It is http.client on a socket of our own. A client library would be imported by every process that may
+have to repair something, and libraries limit the time of a phase or of one read, while an endless
+answer of one byte a second must end at a deadline for the whole. Another client fits behind
+``exchange`` without a change anywhere else.
+
+Redirects are not followed, proxies of the environment are not used, TLS is verified against the
+system's authorities (or those of SSL_CERT_FILE), every answer has a largest size.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from agents.razar.endpoint import Target
+from agents.razar.errors import (
+    AgentTimeoutError,
+    AnswerTooLargeError,
+    BrokenConnectionError,
+    TLSFailedError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["ANSWER_LIMIT", "Answer", "Limits", "exchange"]
+
+#: Largest body of an answer, in bytes.
+ANSWER_LIMIT = 4 * 1024 * 1024
+#: What head, chunk sizes and trailers may add to that, in bytes.
+_OVERHEAD = 1024 * 1024
+_PIECE = 64 * 1024
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Seconds for each phase and for the whole, and bytes for the answer's body.
+
+    A model thinks before the first byte of its answer: that wait has no limit but ``total``.
+    """
+
+    total: float = 60.0
+    resolve: float = 5.0
+    connect: float = 10.0
+    tls: float = 10.0
+    send: float = 20.0
+    receive: float = 30.0
+    answer: int = ANSWER_LIMIT
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What came back. Names of headers are in lower case; ``seconds`` is how long it took."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+
+class _Clock:
+    """The deadline of the whole and that of the present phase, in monotonic seconds."""
+
+    def __init__(self, shown: str, total: float) -> None:
+        self._shown = shown
+        self.began = time.monotonic()
+        self._end = self.began + total
+        self._total = total
+        self.enter("starting", total)
+
+    def enter(self, phase: str, seconds: float) -> None:
+        self._phase = phase
+        self._seconds = seconds
+        self._phase_end = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds until the nearer deadline; raises AgentTimeoutError once it has passed."""
+        seconds = min(self._end, self._phase_end) - time.monotonic()
+        if seconds <= 0:
+            raise self.passed()
+        return seconds
+
+    def passed(self) -> AgentTimeoutError:
+        limit = self._total if self._end <= self._phase_end else self._seconds
+        return AgentTimeoutError(f"{self._shown}: gave up while {self._phase}, after {limit:g} s")
+
+
+def exchange(
+    method: str,
+    target: Target,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    limits: Limits | None = None,
+) -> Answer:
+    """Send one request and return the answer, whatever its status.
+
+    Raises AgentTimeoutError, UnreachableError, TLSFailedError, BrokenConnectionError and
+    AnswerTooLargeError; their messages hold neither headers nor body.
+    """
+    limits = limits or Limits()
+    clock = _Clock(target.shown, limits.total)
+    connection = _connect(target, clock, limits)
+    try:
+        if target.secure:
+            connection = _secure(connection, target, clock, limits)
+        return _converse(connection, method, target, headers, body, clock, limits)
+    except TimeoutError:
+        raise clock.passed() from None
+    finally:
+        connection.close()
+
+
+def _connect(target: Target, clock: _Clock, limits: Limits) -> socket.socket:
+    clock.enter("looking up the host", limits.resolve)
+    addresses = _resolve(target, clock)
+    clock.enter("connecting", limits.connect)
+    failure = "its host has no address"
+    for family, kind, protocol, _, address in addresses:
+        connection = None
+        try:
+            connection = socket.socket(family, kind, protocol)
+            connection.settimeout(clock.remaining())
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        except TimeoutError:
+            _close(connection)
+            raise clock.passed() from None
+        except ConnectionRefusedError:
+            failure = "nothing listens there"
+        except OSError as fault:
+            failure = fault.strerror or "no connection"
+        except BaseException:
+            _close(connection)
+            raise
+        _close(connection)
+    raise UnreachableError(f"{target.shown} cannot be reached: {failure}")
+
+
+def _close(connection: socket.socket | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+def _resolve(target: Target, clock: _Clock) -> list[Any]:
+    import threading
+
+    found: list[Any] = []
+    fault: list[OSError | UnicodeError] = []
+
+    def look_up() -> None:
+        try:
+            found.extend(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            fault.append(error)
+
+    # getaddrinfo has no time limit of its own; a thread that hangs in it is left behind.
+    thread = threading.Thread(target=look_up, name="razar-resolve", daemon=True)
+    thread.start()
+    thread.join(clock.remaining())
+    if thread.is_alive():
+        raise clock.passed()
+    if fault:
+        raise UnreachableError(f"{target.shown} cannot be reached: the name of its host cannot be resolved")
+    return found
+
+
+def _secure(connection: socket.socket, target: Target, clock: _Clock, limits: Limits) -> ssl.SSLSocket:
+    import ssl
+
+    clock.enter("agreeing on TLS", limits.tls)
+    try:
+        context = ssl.create_default_context()
+        connection.settimeout(clock.remaining())
+        return context.wrap_socket(connection, server_hostname=target.host)
+    except TimeoutError:
+        raise
+    except ssl.SSLCertVerificationError as fault:
+        why = f"its certificate is not trusted ({fault.verify_message})"
+    except ssl.SSLError as fault:
+        why = f"TLS failed ({(fault.reason or 'no reason given').replace('_', ' ').lower()})"
+    except OSError as fault:
+        raise BrokenConnectionError(
+            f"{target.shown}: the connection broke while agreeing on TLS ({fault.strerror or 'closed'})"
+        ) from None
+    raise TLSFailedError(f"{target.shown}: {why}") from None
+
+
+def _converse(
+    connection: socket.socket,
+    method: str,
+    target: Target,
+    headers: Mapping[str, str],
+    body: bytes | None,
+    clock: _Clock,
+    limits: Limits,
+) -> Answer:
+    from http.client import HTTPConnection, HTTPException
+
+    wire = _Wire(connection, clock, limits)
+    client = HTTPConnection(target.host, target.port)
+    client.auto_open = 0
+    client.sock = wire
+    answer = None
+    try:
+        clock.enter("sending the request", limits.send)
+        client.request(
+            method, target.path, body, {**headers, "Host": target.authority, "Connection": "close"}
+        )
+        clock.enter("waiting for the answer", limits.total)
+        answer = client.getresponse()
+        clock.enter("receiving the answer", limits.receive)
+        if (answer.length or 0) > limits.answer:
+            raise wire.too_large()
+        if answer.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            raise BrokenConnectionError(f"{target.shown}: the answer is compressed, which was not asked for")
+        received = answer.read(limits.answer + 1)
+        if len(received) > limits.answer:
+            raise wire.too_large()
+        if answer.length and method != "HEAD":
+            raise BrokenConnectionError(f"{target.shown}: the answer was cut off")
+        return Answer(
+            status=answer.status,
+            headers={name.lower(): value for name, value in answer.headers.items()},
+            body=received,
+            seconds=time.monotonic() - clock.began,
+        )
+    except TimeoutError:
+        raise
+    except ConnectionError:
+        raise BrokenConnectionError(f"{target.shown}: the connection broke") from None
+    except (HTTPException, ValueError):
+        raise BrokenConnectionError(f"{target.shown}: what answers does not keep to HTTP") from None
+    except OSError as fault:
+        raise BrokenConnectionError(
+            f"{target.shown}: the connection broke ({fault.strerror or 'closed'})"
+        ) from None
+    finally:
+        if answer is not None:
+            answer.close()
+        client.close()
+
+
+class _Wire:
+    """A socket as http.client wants one, whose every operation heeds the deadlines."""
+
+    def __init__(self, connection: socket.socket, clock: _Clock, limits: Limits) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._limits = limits
+        self._shown = clock._shown
+
+    def sendall(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            self._connection.settimeout(self._clock.remaining())
+            view = view[self._connection.send(view[:_PIECE]) :]
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Incoming(self._connection, self._clock, self), _PIECE)
+
+    def close(self) -> None:
+        """The caller of ``exchange`` owns the socket's end: the answer is still being read."""
+
+    def too_large(self) -> AnswerTooLargeError:
+        return AnswerTooLargeError(f"{self._shown}: the answer is larger than {self._limits.answer:,} bytes")
+
+    @property
+    def budget(self) -> int:
+        """Bytes that may come in all."""
+        return self._limits.answer + _OVERHEAD
+
+
+class _Incoming(io.RawIOBase):
+    def __init__(self, connection: socket.socket, clock: _Clock, wire: _Wire) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._wire = wire
+        self._left = wire.budget
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._connection.settimeout(self._clock.remaining())
+        count = self._connection.recv_into(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise self._wire.too_large()
+        return count

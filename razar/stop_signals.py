@@ -1,0 +1,37 @@
+"""Signals that end a boot: taken from before the event loop is there until the process has ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+__all__ = ["STOP_SIGNALS", "take", "take_over"]
+
+#: What a service manager, Ctrl-C, a closed terminal and Ctrl-\ send.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+_receiver: Callable[[signal.Signals], None] | None = None
+
+
+def take() -> None:
+    """From now on a signal ends the process with 128 plus its number: nothing has been started yet.
+
+    A SIGHUP that is ignored stays so (nohup).
+    """
+    for number in STOP_SIGNALS:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
+
+
+def take_over(receiver: Callable[[signal.Signals], None]) -> None:
+    """Hand further signals to ``receiver``, which is called between two instructions of the main thread."""
+    global _receiver
+    _receiver = receiver
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if _receiver is None:
+        os._exit(128 + number)
+    _receiver(signal.Signals(number))

@@ -1,0 +1,205 @@
+"""RAZAR shakes hands with the gateway as it does with any Crown."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.crown.support import shake
+from tests.gateway.support import Gateway, Handler, environment, gateway, hangs, says, servant
+
+SERVANTS = [{"name": "glm", "url": "http://127.0.0.1:1", "model": "GLM-4.1V", "capabilities": ["vision"]}]
+CONFIG: dict[str, Any] = {"servants": SERVANTS, "kimicho": False}
+
+
+def crown_url(at: Gateway) -> str:
+    return at.url.replace("http://", "ws://") + "/crown"
+
+
+async def test_it_agrees_and_tells_what_it_offers(tmp_path: Path) -> None:
+    downtime = {"crown_router": {"reason": "upgrade", "until": "2999-01-01T00:00:00Z"}}
+    config = CONFIG | {"crown": {"capabilities": ["extra"], "downtime": downtime}}
+    with gateway(tmp_path, config) as at:
+        outcome = await shake(crown_url(at), tmp_path)
+    assert outcome.accepted
+    assert outcome.crown_version.endswith("+gateway")
+    assert outcome.acknowledgement == "mission demo acknowledged"
+    assert outcome.capabilities == ("extra", "glm", "GLM-4.1V", "vision")
+    assert outcome.downtime["crown_router"].reason == "upgrade"
+    assert outcome.warnings == ()
+
+
+async def test_it_refuses(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG | {"crown": {"refuse": "drydock"}}) as at:
+        outcome = await shake(crown_url(at), tmp_path)
+        async with httpx.AsyncClient() as client:
+            metrics = (await client.get(f"{at.url}/metrics")).text
+        assert 'crown_handshakes_total{status="refused"} 1' in metrics
+    assert (outcome.status, "drydock" in str(outcome.reason)) == ("refused", True)
+
+
+async def test_only_who_knows_the_token_shakes_hands(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG, CROWN_TOKEN="operators-token") as at:
+        assert (await shake(crown_url(at), tmp_path, token="operators-token")).accepted
+        for token in (None, "another"):
+            outcome = await shake(crown_url(at), tmp_path, token=token)
+            assert outcome.status == "refused" and "CROWN_TOKEN" in str(outcome.reason)
+
+
+def test_only_who_knows_the_token_is_served(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG, CROWN_TOKEN="operators-token") as at:
+        for path, status in [("healthz", 200), ("readyz", 200), ("metrics", 401), ("v1/models", 401)]:
+            assert httpx.get(f"{at.url}/{path}").status_code == status
+        shown = {"Authorization": "Bearer operators-token"}
+        assert httpx.get(f"{at.url}/v1/models", headers=shown).status_code == 200
+        twice = [("Authorization", "Bearer operators-token")] * 2
+        assert httpx.get(f"{at.url}/v1/models", headers=twice).status_code == 401
+
+
+@pytest.mark.parametrize("frame", ["", "[]", "{", '{"type": "mission_brief", "version": 2}', "x" * 100_000])
+def test_what_is_no_brief_is_refused(frame: str, tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at, connect(crown_url(at), subprotocols=["razar.crown.v1"]) as socket:  # type: ignore[list-item]
+        socket.send(frame)
+        answer = json.loads(socket.recv(10))
+        assert answer["status"] == "refused" and answer["ack"].startswith("not a mission brief: ")
+
+
+@pytest.mark.parametrize(("frame", "code"), [(b"binary", 1003), ("x" * (2 << 20), 1009)])
+def test_what_is_no_frame_ends_the_conversation(frame: str | bytes, code: int, tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at:
+        with connect(crown_url(at), subprotocols=["razar.crown.v1"]) as socket:  # type: ignore[list-item]
+            try:
+                socket.send(frame)
+                with pytest.raises(ConnectionClosed) as closed:
+                    socket.recv(10)
+            except ConnectionClosed:
+                return
+        assert closed.value.rcvd is None or closed.value.rcvd.code == code
+
+
+def test_another_subprotocol_is_not_spoken(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at, pytest.raises(InvalidStatus) as refused:
+        connect(crown_url(at), subprotocols=["other.v1"])  # type: ignore[list-item]
+    assert refused.value.response.status_code == 400
+
+
+def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "neoabzu_crown", *arguments]
+    return subprocess.run(command, env=environment(**environ), capture_output=True, text=True, timeout=20)
+
+
+def test_used_badly(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text('{"servants": [{"name": "a", "url": "http://user:pa55w0rd@"}], "surprise": 1}')
+    for arguments, environ, words in [
+        (["--port", "70000"], {}, "70000"),
+        (["--config", str(tmp_path / "none.json")], {}, "No such file"),
+        (["--config", str(bad)], {}, "servants[0].url"),
+        (["--host", "0.0.0.0"], {}, "CROWN_TOKEN"),
+        ([], {"SERVANT_MODELS": "glm"}, "name=url"),
+    ]:
+        done = run(*arguments, **environ)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+        assert "Traceback" not in done.stderr and "pa55w0rd" not in done.stderr
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at:
+        done = run("--port", str(at.port))
+    assert (done.returncode, "cannot listen on 127.0.0.1" in done.stderr) == (1, True)
+
+
+def test_it_finishes_what_is_under_way(tmp_path: Path) -> None:
+    """Told to stop while a servant thinks, it waits for the answer; idle connections do not count."""
+    thinking, go_on = threading.Event(), threading.Event()
+
+    def thinks(handler: Handler, body: dict[str, Any]) -> None:
+        thinking.set()
+        go_on.wait(20)
+        says("at last")(handler, body)
+
+    with servant(thinks) as slow:
+        with gateway(tmp_path, {"servants": [{"name": "a", "url": slow.url}], "kimicho": False}) as at:
+            import socket
+
+            answers: list[httpx.Response] = []
+            body = {"messages": [{"role": "user", "content": "hi"}]}
+            asking = threading.Thread(
+                target=lambda: answers.append(
+                    httpx.post(f"{at.url}/v1/chat/completions", json=body, timeout=30)
+                )
+            )
+            with socket.create_connection(("127.0.0.1", at.port)), httpx.Client() as idle:
+                idle.get(f"{at.url}/healthz")
+                asking.start()
+                assert thinking.wait(10)
+                at.process.send_signal(signal.SIGTERM)
+                while _listens(at.port):
+                    pass
+                assert at.process.poll() is None
+                go_on.set()
+                asking.join()
+                assert at.process.wait(5) == 0
+            assert answers[0].json()["choices"][0]["message"]["content"] == "at last"
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    with servant(hangs) as slow:
+        with gateway(tmp_path, {"servants": [{"name": "a", "url": slow.url}], "kimicho": False}) as at:
+            body = {"messages": [{"role": "user", "content": "hi"}]}
+
+            def ask() -> None:
+                with pytest.raises(httpx.TransportError):
+                    httpx.post(f"{at.url}/v1/chat/completions", json=body, timeout=30)
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            while not slow.requests:
+                pass
+            at.process.send_signal(signal.SIGTERM)
+            while _listens(at.port):
+                pass
+            at.process.send_signal(signal.SIGINT)
+            assert at.process.wait(5) == 0
+            asking.join()
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_other_threads_run_while_it_serves(tmp_path: Path) -> None:
+    """In one process: a gateway in a thread, and a client that asks it from another."""
+    import asyncio
+
+    from neoabzu_crown import Gateway as Served
+    from neoabzu_crown import Router
+
+    served = Served(Router(CONFIG))
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    try:
+        url = served.url.replace("http://", "ws://") + "/crown"
+        outcomes = await asyncio.gather(*(shake(url, tmp_path / str(n)) for n in range(5)))
+        assert all(outcome.accepted for outcome in outcomes)
+    finally:
+        served.stop()
+        thread.join()
+    with pytest.raises(OSError, match="only once"):
+        served.run()
