@@ -49,7 +49,13 @@ def variables() -> dict[str, Any]:
             "method": "GET",
             "path": "/api/v1/users",
             "ok": True,
-            "user": {"name": "ada", "role": "admin", "groups": ["ops", "dev", "staff"], "id": 4711, "score": 0.75},
+            "user": {
+                "name": "ada",
+                "role": "admin",
+                "groups": ["ops", "dev", "staff"],
+                "id": 4711,
+                "score": 0.75,
+            },
             "headers": {f"x-header-{number}": "value-" + "v" * 20 for number in range(15)},
         },
         "limits": {f"k{number}": number for number in range(12)},
@@ -93,7 +99,9 @@ def ways(expression: str, names: dict[str, Any]) -> dict[str, Callable[[], objec
     calls: dict[str, Callable[[], object]] = {
         OURS: lambda: evaluate_py(expression, names),
         "common-expression-language": lambda: program.execute(names),
-        "cel-python": lambda: runner.evaluate({name: celpy.json_to_cel(value) for name, value in names.items()}),
+        "cel-python": lambda: runner.evaluate(
+            {name: celpy.json_to_cel(value) for name, value in names.items()}
+        ),
     }
     for library, call in calls.items():
         if not call():
@@ -115,7 +123,9 @@ def with_peers(folder: Path, seconds: float) -> dict[str, dict[str, float]]:
     from uv import find_uv_bin
 
     python = folder / "peers/bin/python"
-    subprocess.run([find_uv_bin(), "venv", "-q", "--python", sys.executable, str(folder / "peers")], check=True)
+    subprocess.run(
+        [find_uv_bin(), "venv", "-q", "--python", sys.executable, str(folder / "peers")], check=True
+    )
     packages = [f"{name}=={version}" for name, version in PEERS.items()]
     install = [find_uv_bin(), "pip", "install", "-q", "--compile-bytecode", "-p", str(python), *packages]
     subprocess.run(install, check=True)
@@ -128,7 +138,11 @@ def with_peers(folder: Path, seconds: float) -> dict[str, dict[str, float]]:
 
 def table(measured: dict[str, dict[str, float]]) -> str:
     """The measurements in Markdown, with how many times ours each peer takes."""
-    rows = [f"| expression | {OURS} | " + " | ".join(f"{peer} {version}" for peer, version in PEERS.items()) + " |"]
+    rows = [
+        f"| expression | {OURS} | "
+        + " | ".join(f"{peer} {version}" for peer, version in PEERS.items())
+        + " |"
+    ]
     rows.append("| --- | ---: | " + " | ".join("---:" for _ in PEERS) + " |")
     for title, times in measured.items():
         peers = (f"{times[peer]:,.0f} ({times[peer] / times[OURS]:,.0f} times)" for peer in PEERS)
@@ -155,8 +169,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-cel-") as folder:
         measured = with_peers(Path(folder), arguments.seconds)
     if arguments.json:
-        machine = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
-        json.dump({"microseconds": measured, "date": datetime.now(UTC).date().isoformat(), **machine}, sys.stdout, indent=2)
+        machine = {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "cores": os.cpu_count(),
+        }
+        json.dump(
+            {"microseconds": measured, "date": datetime.now(UTC).date().isoformat(), **machine},
+            sys.stdout,
+            indent=2,
+        )
         print()
     else:
         print(table(measured))

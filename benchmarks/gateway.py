@@ -73,7 +73,7 @@ def free_port() -> int:
         return port
 
 
-def until_it_answers(port: int, process: subprocess.Popen[str], timeout: float = 120) -> None:
+def until_it_answers(port: int, process: subprocess.Popen[str], timeout: float = 300) -> None:
     """Ask for a chat completion until one comes."""
     body = json.dumps({"model": "crown", "messages": [{"role": "user", "content": "hi"}]}).encode()
     headers = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
@@ -85,7 +85,7 @@ def until_it_answers(port: int, process: subprocess.Popen[str], timeout: float =
                 return
         except (OSError, urllib.error.URLError):
             time.sleep(0.2)
-    sys.exit(f"{process.args} does not answer")
+    sys.exit(f"{process.args!r} does not answer")
 
 
 class Bench:
@@ -147,6 +147,8 @@ def litellm(stack: ExitStack, program: str, servant: int, folder: Path) -> int:
     port = free_port()
     command = [program, "--config", str(folder / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--num_workers", str(os.cpu_count() or 1), "--telemetry", "False"]
+    # On a busy machine its workers need longer to start than their supervisor waits.
+    command += ["--timeout_worker_healthcheck", "120"]
     environ = os.environ | {
         "LITELLM_LOG": "ERROR",
         "LITELLM_MASTER_KEY": TOKEN,

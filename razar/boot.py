@@ -15,6 +15,7 @@ from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.crown.result import Handshake
 from razar.engine import events
 from razar.engine.plan import Plan
+from razar.engine.recovery import Remains
 from razar.mission_adapters import MissionAdapters
 from razar.outputs import Outputs
 from razar.runtime import Clock, Runtime
@@ -82,7 +83,7 @@ class Boot:
         try:
             return await self._run(on_settled)
         finally:
-            stop_signals.take_over(lambda number: None)  # The process is ending anyway.
+            stop_signals.ignore()  # The process is ending anyway.
 
     async def _run(self, on_settled: Callable[[int], None]) -> int:
         runtime = self._runtime
@@ -91,13 +92,13 @@ class Boot:
             runtime.adapters = adapters
             lifetime.push_async_callback(adapters.close)
             lifetime.push_async_callback(self._end_beside)
-            leftovers = self._out.survivors(_machine()) if self._after_crash else []
-            self.left_behind = bool(leftovers)
+            remains = self._out.remains(_machine()) if self._after_crash else None
+            self.left_behind = remains is not None
             runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
             for warning in self._config.warnings:
                 self._out.warn(warning)
             self._begin_beside(self._open_endpoints(lifetime))
-            self._preparing = asyncio.create_task(self._prepare(lifetime, leftovers))
+            self._preparing = asyncio.create_task(self._prepare(lifetime, remains))
             try:
                 await self._preparing
             except PreparationError as error:
@@ -111,10 +112,10 @@ class Boot:
 
     # -- before the first ignition --------------------------------------------------------------
 
-    async def _prepare(self, lifetime: AsyncExitStack, leftovers: list[events.Spawned]) -> None:
+    async def _prepare(self, lifetime: AsyncExitStack, remains: Remains | None) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
-        if leftovers:
-            await self._stop_leftovers(leftovers)
+        if remains is not None:
+            await self._stop_leftovers(remains)
             self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agree(lifetime))
@@ -140,16 +141,25 @@ class Boot:
         self._out.trace.phase("ignition")
         self._runtime.report(events.IgnitionBegan(skipped, held, self._out.quarantined()))
 
-    async def _stop_leftovers(self, spawned: list[events.Spawned]) -> None:
+    async def _stop_leftovers(self, remains: Remains) -> None:
         """A supervisor that was killed leaves its components running: no second copy beside them."""
         from razar.launchers import leftovers
 
-        for component, processes in leftovers.find(spawned).items():
+        found = leftovers.find(remains)
+        for component, processes in found.items():
             pids = ", ".join(str(process.pid) for process in processes)
             self._out.warn(
                 f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it"
             )
-            for process in await leftovers.stop(processes):
+        known = self._plan.components
+        withstood = await asyncio.gather(
+            *(
+                leftovers.stop(processes, known[id].stop.grace if id in known else leftovers.GRACE)
+                for id, processes in found.items()
+            )
+        )
+        for component, remaining in zip(found, withstood, strict=True):
+            for process in remaining:
                 raise PreparationError(
                     1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped"
                 )
@@ -319,6 +329,7 @@ class Boot:
             say=self._out.say,
             quarantine=self._out.quarantine,
             traceparent=self._out.trace.traceparent,
+            boot_id=self._boot_id,
         )
 
     # -- after it -------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ def launch_spec(
     incarnation: int,
     *,
     mission: str,
+    boot_id: str,
     logs: str,
     interpreter: Interpreter | None,
     environ: Mapping[str, str],
@@ -59,7 +60,8 @@ def launch_spec(
     folder of the layer's scripts comes first on PATH. ``environ`` is what :func:`inherited` returned.
     """
     layer = interpreter or Interpreter(sys.executable)
-    nonce = os.urandom(8).hex()
+    # Begins with the boot's id: who carries it can be told even if its start was never written down.
+    nonce = f"{boot_id}-{os.urandom(8).hex()}"
     env = dict(environ)
     if layer.bin is not None:
         env["PATH"] = layer.bin + os.pathsep + env.get("PATH", os.defpath)

@@ -44,8 +44,8 @@ def boot_in_background(argv: Sequence[str]) -> int:
         start_new_session=True,
     )
     os.close(writer)
-    for number in early:
-        child.send_signal(number)
+    for missed in early:
+        child.send_signal(missed)
     told = b""
     while part := os.read(reader, 64):
         told += part

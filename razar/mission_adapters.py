@@ -36,6 +36,7 @@ class MissionAdapters:
         say: Say,
         quarantine: Callable[[str, str, tuple[str, ...]], None],
         traceparent: Callable[[str], str | None],
+        boot_id: str,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -46,6 +47,7 @@ class MissionAdapters:
         self._say = say
         self._quarantine = quarantine
         self._traceparent = traceparent
+        self._boot_id = boot_id
         self._targets: dict[str, ProbeTarget] = {}
         self._stopping: dict[str, asyncio.TimerHandle] = {}
         self._interpreters: dict[str, Interpreter] = {}
@@ -71,6 +73,7 @@ class MissionAdapters:
                 component,
                 incarnation,
                 mission=self._plan.mission,
+                boot_id=self._boot_id,
                 logs=self._logs,
                 interpreter=self._interpreters.get(component.layer),
                 environ=self._environ,

@@ -11,11 +11,11 @@ from razar.boot_log import BootLog
 from razar.boot_options import BootOptions
 from razar.config.model import MissionConfig
 from razar.console import make_console
-from razar.engine.events import EnvironmentPrepared, Spawned
+from razar.engine.events import EnvironmentPrepared
 from razar.engine.facts import Fact
 from razar.engine.mission import initial
 from razar.engine.plan import Plan
-from razar.engine.recovery import survivors
+from razar.engine.recovery import Remains, remains
 from razar.engine.state import MissionState
 from razar.metrics import MissionMetrics, init_metrics
 from razar.mission_logger import Journal, read
@@ -114,12 +114,12 @@ class Outputs:
         task = self._loop.create_task(self.journal.sync())
         self._syncing = task  # The loop itself keeps only a weak reference.
 
-    def survivors(self, machine: str) -> list[Spawned]:
-        """The incarnations that earlier boots started and nobody has seen end."""
+    def remains(self, machine: str) -> Remains:
+        """By what processes can be told that earlier boots started and nobody has seen end."""
         records, problems = read(self.journal.path)
         for problem in problems:
             self.warn(problem)
-        return survivors((record.event for record in records if record.event is not None), machine)
+        return remains([record.event for record in records if record.event is not None], machine)
 
     # -- words ----------------------------------------------------------------------------------
 

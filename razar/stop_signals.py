@@ -7,12 +7,12 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["STOP_SIGNALS", "take", "take_over"]
+__all__ = ["STOP_SIGNALS", "ignore", "take", "take_over"]
 
 #: What a service manager, Ctrl-C, a closed terminal and Ctrl-\ send.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
-_receiver: Callable[[signal.Signals], None] | None = None
+_receiver: Callable[[signal.Signals], object] | None = None
 
 
 def take() -> None:
@@ -25,10 +25,16 @@ def take() -> None:
             signal.signal(number, _on_signal)
 
 
-def take_over(receiver: Callable[[signal.Signals], None]) -> None:
+def take_over(receiver: Callable[[signal.Signals], object]) -> None:
     """Hand further signals to ``receiver``, which is called between two instructions of the main thread."""
     global _receiver
     _receiver = receiver
+
+
+def ignore() -> None:
+    """There is nothing left to stop: from now on the exit code stands."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

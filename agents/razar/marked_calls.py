@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 __all__ = ["Call", "MarkedCallError", "marked_calls"]
 
-_SECTION = re.compile(r"<\|tool_calls?_section_begin\|>")
 _SECTION_END = re.compile(r"<\|tool_calls?_section_end\|>")
-_ANY_MARKER = re.compile(r"<\|tool_calls?_(?:section_(?:begin|end)|begin|end|argument_begin)\|>")
+_MARKERS = r"<\|tool_calls?_(?:section_(?:begin|end)|begin|end|argument_begin)\|>"
+_KIMI_TOKEN = re.compile(_MARKERS)
+_ANY_TOKEN = re.compile(rf"{_MARKERS}|</?tool_call>")
 _CALL, _ARGUMENTS, _CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 #: ``functions.NAME:INDEX``; some servers leave out the prefix or the index.
 _ID = re.compile(r"(?:functions\.)?([A-Za-z0-9_.-]{1,64})(?::\d{1,6})?", re.ASCII)
@@ -30,25 +30,30 @@ class MarkedCallError(ValueError):
 
 def marked_calls(text: str, *, hermes: bool) -> list[Call]:
     """Return the calls in a text, in order. Raises MarkedCallError, and RecursionError for deep JSON."""
-    found = list(_kimi(text))
-    if hermes:
-        found += _hermes(text)
+    # One scan for both forms: the arguments of a call may hold the markers of the other form.
+    token = _ANY_TOKEN if hermes else _KIMI_TOKEN
+    found: list[Call] = []
+    at = 0
+    while (marker := token.search(text, at)) is not None:
+        if marker[0].endswith("section_begin|>"):
+            calls, at = _section(text, marker.end())
+            found += calls
+        elif marker[0] == _HERMES:
+            call, at = _hermes_call(text, marker.end())
+            found.append(call)
+        else:
+            raise MarkedCallError("it holds markers of a tool call outside of one")
     return found
 
 
-def _kimi(text: str) -> Iterator[Call]:
-    at = 0
-    while (section := _SECTION.search(text, at)) is not None:
-        if _ANY_MARKER.search(text, at, section.start()):
-            raise MarkedCallError("it holds markers of a tool call outside a section")
-        at = _blank(text, section.end())
-        while (end := _SECTION_END.match(text, at)) is None:
-            call, at = _kimi_call(text, at)
-            yield call
-            at = _blank(text, at)
-        at = end.end()
-    if _ANY_MARKER.search(text, at):
-        raise MarkedCallError("it holds markers of a tool call outside a section")
+def _section(text: str, at: int) -> tuple[list[Call], int]:
+    calls = []
+    at = _blank(text, at)
+    while (end := _SECTION_END.match(text, at)) is None:
+        call, at = _kimi_call(text, at)
+        calls.append(call)
+        at = _blank(text, at)
+    return calls, end.end()
 
 
 def _kimi_call(text: str, at: int) -> tuple[Call, int]:
@@ -68,25 +73,19 @@ def _kimi_call(text: str, at: int) -> tuple[Call, int]:
     return Call(id[1], text[start:end]), after + len(_CALL_END)
 
 
-def _hermes(text: str) -> Iterator[Call]:
-    at = 0
-    while (begin := text.find(_HERMES, at)) >= 0:
-        start = _blank(text, begin + len(_HERMES))
-        value, end = _object(text, start)
-        at = _blank(text, end)
-        if not text.startswith(_HERMES_END, at):
-            raise MarkedCallError("its tool call does not end")
-        at += len(_HERMES_END)
-        name, arguments = value.get("name"), value.get("arguments")
-        if not isinstance(name, str) or not name:
-            raise MarkedCallError("its tool call has no valid name")
-        if isinstance(arguments, dict):
-            arguments = _encoded(arguments)
-        if not isinstance(arguments, str):
-            raise MarkedCallError("its tool call has no arguments")
-        yield Call(name, arguments)
-    if text.find(_HERMES_END, at) >= 0:
-        raise MarkedCallError("it holds the end of a tool call without its beginning")
+def _hermes_call(text: str, at: int) -> tuple[Call, int]:
+    value, end = _object(text, _blank(text, at))
+    after = _blank(text, end)
+    if not text.startswith(_HERMES_END, after):
+        raise MarkedCallError("its tool call does not end")
+    name, arguments = value.get("name"), value.get("arguments")
+    if not isinstance(name, str) or not name:
+        raise MarkedCallError("its tool call has no valid name")
+    if isinstance(arguments, dict):
+        arguments = _encoded(arguments)
+    if not isinstance(arguments, str):
+        raise MarkedCallError("its tool call has no arguments")
+    return Call(name, arguments), after + len(_HERMES_END)
 
 
 def _encoded(arguments: dict[str, Any]) -> str:

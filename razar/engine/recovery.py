@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
 
 from razar.engine.events import BootStarted, Event, Exited, Spawned
 
-__all__ = ["survivors"]
+__all__ = ["Remains", "remains", "survivors"]
+
+
+class Remains(Struct, frozen=True):
+    """By what the processes of earlier boots can be told.
+
+    ``spawned`` are the incarnations whose end nobody has seen. A supervisor that is killed right
+    after a start has not written that start down: ``boots`` are the ids that nonces begin with.
+    """
+
+    spawned: Sequence[Spawned]
+    boots: frozenset[str]
+
+
+def remains(tape: Sequence[Event], machine: str) -> Remains:
+    """Return what tells the processes of earlier boots; ``machine`` as in :func:`survivors`."""
+    boots = (event for event in tape if isinstance(event, BootStarted) and event.machine == machine)
+    return Remains(survivors(tape, machine), frozenset(event.boot_id for event in boots))
 
 
 def survivors(tape: Iterable[Event], machine: str) -> list[Spawned]:

@@ -7,25 +7,27 @@ import os
 import signal
 from collections.abc import Iterable
 
-from razar.engine.events import Spawned
+from razar.engine.recovery import Remains
 from razar.launchers import procfs
 from razar.launchers.reaper import NONCE
 
-__all__ = ["find", "stop"]
+__all__ = ["GRACE", "find", "stop"]
 
+COMPONENT = "RAZAR_COMPONENT"
 #: Seconds between TERM and KILL.
 GRACE = 10.0
 
 
-def find(spawned: Iterable[Spawned]) -> dict[str, list[procfs.Stat]]:
-    """Return who is still there of these incarnations, with their descendants, by component.
+def find(remains: Remains) -> dict[str, list[procfs.Stat]]:
+    """Return who is still there of earlier boots, with their descendants, by component.
 
     A process is one of them if its pid and start time are those that were written down, if it
-    carries the incarnation's nonce, or if it descends from one that does. A pid alone proves nothing.
+    carries the nonce of an incarnation or of one of the boots, or if it descends from one that
+    does. A pid alone proves nothing.
     """
-    owners = {event.nonce: event.component for event in spawned if event.nonce}
-    identities = {(event.pid, event.start_time): event.component for event in spawned}
-    if not identities:
+    owners = {event.nonce: event.component for event in remains.spawned if event.nonce}
+    identities = {(event.pid, event.start_time): event.component for event in remains.spawned}
+    if not identities and not remains.boots:
         return {}
     roots: dict[str, list[int]] = {}
     own = os.getpid()
@@ -33,9 +35,12 @@ def find(spawned: Iterable[Spawned]) -> dict[str, list[procfs.Stat]]:
         entry = procfs.stat(pid)
         if entry is None or entry.ended or pid == own:
             continue
-        owner = identities.get((pid, entry.start_time)) or owners.get(
-            procfs.environment_value(pid, NONCE) or ""
-        )
+        owner = identities.get((pid, entry.start_time))
+        if owner is None:
+            nonce = procfs.environment_value(pid, NONCE) or ""
+            owner = owners.get(nonce)
+            if owner is None and nonce.partition("-")[0] in remains.boots:
+                owner = procfs.environment_value(pid, COMPONENT)
         if owner is not None:
             roots.setdefault(owner, []).append(pid)
     return {component: list(procfs.tree(pids).values()) for component, pids in roots.items()}

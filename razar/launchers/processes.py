@@ -203,8 +203,10 @@ async def run(
     loop = asyncio.get_running_loop()
     target = stdout if stdout is None or isinstance(stdout, int) else stdout.fileno()
     output = _Output(target, on_line, capture) if capture or on_line is not None else None
-    nonce = os.urandom(8).hex()
-    variables = {**(os.environ if env is None else env), NONCE: nonce}
+    variables = dict(os.environ if env is None else env)
+    # A command of a component stays recognisable as one of its boot, should we be killed meanwhile.
+    boot = variables.get(NONCE, "").partition("-")[0]
+    nonce = variables[NONCE] = f"{boot}-{os.urandom(8).hex()}"
     gone: asyncio.Future[Status] = loop.create_future()
     try:
         sink = output.write if output is not None else target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from razar.engine.recovery import survivors
+from razar.engine.recovery import remains
 from razar.launchers import leftovers, procfs
 from razar.operator.journal import read_all
 from razar.operator.mission import JOURNAL_NAME
@@ -21,9 +21,7 @@ def find_leftovers(logs: str) -> Leftovers:
     """
     records, _ = read_all(os.path.join(logs, JOURNAL_NAME))
     machine = (procfs.read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
-    return leftovers.find(
-        survivors((record.event for record in records if record.event is not None), machine)
-    )
+    return leftovers.find(remains([record.event for record in records if record.event is not None], machine))
 
 
 def describe_leftovers(found: Leftovers) -> str:

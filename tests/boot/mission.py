@@ -75,7 +75,7 @@ class Mission:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "razar.boot_orchestrator", "--mission", "demo", *options],
                 cwd=self.folder,
-                env=self._environ(environ),
+                env=self.environ(**environ),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -102,7 +102,8 @@ class Mission:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+    def environ(self, **more: str) -> dict[str, str]:
+        """The environment of the supervisor: nothing of ours decides what it does."""
         kept = {
             k: v for k, v in os.environ.items() if not k.startswith(("RAZAR_", "CROWN_", "KIMI2_", "OTEL_"))
         }

@@ -84,7 +84,8 @@ def test_every_kind_of_probe_proves_a_component(mission: Make, tmp_path: Any) ->
         "    client, _ = server.accept()\n"
         "    client.recv(4096)\n"
         "    body = b'{\"data\": [1, 2]}'\n"
-        "    client.sendall(b'HTTP/1.1 202 OK\\r\\nX-Mark: x\\r\\nContent-Length: %d\\r\\n\\r\\n%s' % (len(body), body))\n"
+        "    head = b'HTTP/1.1 202 OK\\r\\nX-Mark: x\\r\\nContent-Length: %d\\r\\n\\r\\n' % len(body)\n"
+        "    client.sendall(head + body)\n"
         "    client.close()\n"
     )
     websocket = (
@@ -122,7 +123,7 @@ def test_every_kind_of_probe_proves_a_component(mission: Make, tmp_path: Any) ->
     one.wait_for_line("INFO Mission demo complete")
     assert one.stop() == 0
     assert {c["id"]: c["state"] for c in one.state["components"]} == {
-        **{id: "stopped" for id in "http tcp ws notify file cmd log".split()},
+        **dict.fromkeys("http tcp ws notify file cmd log".split(), "stopped"),
         "exit": "completed",
     }
     healthy_remains(one)
@@ -214,7 +215,10 @@ def test_what_fails_takes_its_dependants_along_and_nobody_else(mission: Make) ->
 
 
 def test_a_service_that_ends_with_zero_is_restarted_only_by_policy_always(mission: Make) -> None:
-    once = "echo ready; while ! test -e go; do sleep 0.01; done; rm -f go{0}; test -e again{0} || {{ touch again{0}; exit 0; }}; exec sleep 1000"
+    once = (
+        "echo ready; while ! test -e go; do sleep 0.01; done; "
+        "test -e again{0} || {{ touch again{0}; exit 0; }}; exec sleep 1000"
+    )
     one = mission(
         script("a", once.format("a"), restart={"policy": "always", "backoff": "0ms"}),
         script("b", once.format("b")),

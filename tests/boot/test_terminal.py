@@ -25,7 +25,7 @@ def shell(one: Mission, line: str, **environ: str) -> subprocess.CompletedProces
     return subprocess.run(
         ["bash", "-c", command],
         cwd=one.folder,
-        env=one._environ(environ),
+        env=one.environ(**environ),
         capture_output=True,
         text=True,
         timeout=60,
@@ -133,7 +133,7 @@ def test_on_a_terminal(mission: Make, environ: dict[str, str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "razar.boot_orchestrator", "--mission", "demo"],
         cwd=one.folder,
-        env=one._environ(environ),
+        env=one.environ(**environ),
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -163,11 +163,14 @@ def test_a_terminal_that_goes_away_stops_the_mission(mission: Make) -> None:
     one = mission(service("a"))
     master, slave = pty.openpty()
     # The session leader of the terminal gets SIGHUP when the other end is closed.
-    claim = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    claim = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", claim, sys.executable, "-m", "razar.boot_orchestrator", "--mission", "demo"],
         cwd=one.folder,
-        env=one._environ({"TERM": "xterm"}),
+        env=one.environ(TERM="xterm"),
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -22,9 +22,7 @@ from neoabzu_core import (
 )
 
 TYPES = [
-    value
-    for value in vars(neoabzu_core).values()
-    if isinstance(value, type) and issubclass(value, Exception)
+    value for value in vars(neoabzu_core).values() if isinstance(value, type) and issubclass(value, Exception)
 ]
 
 
@@ -111,7 +109,17 @@ def test_half_a_surrogate_pair_is_no_expression(function: object) -> None:
 
 def test_messages_hold_no_values() -> None:
     names: dict[str, object] = {"s": "hunter2", "m": {"k": "hunter2"}}
-    for expression in ("s + 1", "int(s)", "s.x", "m.k.y", "-s", "s < 1", "{s: 1, s: 2}", "timestamp(s)", "[1][s]"):
+    for expression in (
+        "s + 1",
+        "int(s)",
+        "s.x",
+        "m.k.y",
+        "-s",
+        "s < 1",
+        "{s: 1, s: 2}",
+        "timestamp(s)",
+        "[1][s]",
+    ):
         error = failure(expression, names)
         assert "hunter2" not in f"{error} {error.__dict__}"
 

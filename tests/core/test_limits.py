@@ -54,12 +54,30 @@ def test_text_that_is_too_much_is_refused(expression: str, limit: str) -> None:
 )
 def test_work_without_end_is_stopped(expression: str) -> None:
     with pytest.raises(LimitExceeded) as caught:
-        evaluate_py(expression, {"xs": list(range(1000)), "text": "0123456789" * 10_000, "aaa": "a" * 100_000})
+        evaluate_py(
+            expression, {"xs": list(range(1000)), "text": "0123456789" * 10_000, "aaa": "a" * 100_000}
+        )
     assert caught.value.limit in ("steps", "milliseconds")
 
 
 def test_junk_is_an_error_and_nothing_else() -> None:
-    for junk in ("\x00", "\x00" * 100, "🙂", "a\x7fb", "`", "```", "'''", 'b"', "r'", "\\", "1e", "0x", "1u u", "..", "@"):
+    for junk in (
+        "\x00",
+        "\x00" * 100,
+        "🙂",
+        "a\x7fb",
+        "`",
+        "```",
+        "'''",
+        'b"',
+        "r'",
+        "\\",
+        "1e",
+        "0x",
+        "1u u",
+        "..",
+        "@",
+    ):
         with pytest.raises(CoreError):
             evaluate_py(junk)
 

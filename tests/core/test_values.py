@@ -28,7 +28,11 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, list):
         return isinstance(right, list) and len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, dict):
-        return isinstance(right, dict) and left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
+        return (
+            isinstance(right, dict)
+            and left.keys() == right.keys()
+            and all(same(left[k], right[k]) for k in left)
+        )
     return type(left) is type(right) and bool(left == right)
 
 
@@ -109,7 +113,11 @@ def test_keys_of_a_result_are_sorted() -> None:
         ("\ud800", "x", "not Unicode text: it holds half of a surrogate pair"),
         ([{"\udfff": 1}], "x[0].\ufffd", "a key is not Unicode text: it holds half of a surrogate pair"),
         (timedelta.max, "x", "a duration of more than ten thousand years"),
-        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))), "x", "an instant outside the years 1 to 9999"),
+        (
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+            "x",
+            "an instant outside the years 1 to 9999",
+        ),
     ],
     ids=lambda case: repr(case)[:20] if isinstance(case, str) else type(case).__name__,
 )

@@ -82,7 +82,7 @@ def test_every_command_is_known_with_its_options(page: str, words: list[str]) ->
     elif program == "razar":
         shown = help_of("razar", *arguments[: 2 if arguments[0] == "quarantine" else 1])
     else:
-        assert program in ("cargo", "pip", "curl", "git", "cd", "maturin"), f"{page}: {words}"
+        assert program in ("cargo", "pip", "curl", "git", "cd", "maturin", "export"), f"{page}: {words}"
         return
     for option in arguments:
         if option.startswith("-"):

@@ -46,7 +46,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as `maturin build` makes it."""
     tool("cargo")
     out = tmp_path_factory.mktemp("wheel")
-    run(tool("maturin"), "build", "--quiet", "--profile", PROFILE, "--locked", "--out", out, "-i", sys.executable)
+    run(
+        tool("maturin"),
+        "build",
+        "--quiet",
+        "--profile",
+        PROFILE,
+        "--locked",
+        "--out",
+        out,
+        "-i",
+        sys.executable,
+    )
     (built,) = out.glob("*.whl")
     return built
 

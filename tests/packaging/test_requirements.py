@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
@@ -16,7 +17,11 @@ SOURCES = sorted((ROOT / "requirements").glob("*.in"))
 
 def entries(lock: Path) -> list[str]:
     """The requirements of a lock, each with its hashes on one line."""
-    lines = [line for line in lock.read_text().replace("\\\n", " ").splitlines() if not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in lock.read_text().replace("\\\n", " ").splitlines()
+        if not line.lstrip().startswith("#")
+    ]
     return [line for line in lines if line.strip()]
 
 
@@ -45,7 +50,7 @@ def test_no_lock_names_a_host_or_a_path(path: Path) -> None:
 def test_every_source_has_a_lock_that_satisfies_it() -> None:
     assert [path.stem for path in SOURCES] == [path.stem for path in LOCKS]
     for source in SOURCES:
-        locked = {}
+        locked: dict[str, SpecifierSet] = {}
         for entry in entries(source.with_suffix(".txt")):
             requirement = Requirement(entry.partition("--hash=")[0].strip())
             locked.setdefault(requirement.name, requirement.specifier)

@@ -22,8 +22,12 @@ def test_the_sources_are_complete(sdist: Path, tmp_path: Path) -> None:
     for crate in (path.parent for path in ROOT.glob("neoabzu_crates/*/Cargo.toml")):
         sources = {path.relative_to(ROOT).as_posix() for path in (crate / "src").rglob("*") if path.is_file()}
         assert sources | {f"neoabzu_crates/{crate.name}/Cargo.toml"} <= held, crate.name
-    assert not [name for name in held if name.startswith((".venv/", "target/", "logs/")) or "__pycache__" in name]
+    assert not [
+        name for name in held if name.startswith((".venv/", "target/", "logs/")) or "__pycache__" in name
+    ]
     assert not [name for name in held if name.endswith(".so")]
     # Cargo accepts the workspace as it was unpacked, with the lock as it is.
     manifest = root / "neoabzu_crates" / "bindings" / "Cargo.toml"
-    run(tool("cargo"), "metadata", "--quiet", "--locked", "--format-version", "1", "--manifest-path", manifest)
+    run(
+        tool("cargo"), "metadata", "--quiet", "--locked", "--format-version", "1", "--manifest-path", manifest
+    )

@@ -40,7 +40,9 @@ def make(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPr
         ("check-python", "python3", "apt-get install python3 python3-venv"),
     ],
 )
-def test_a_missing_tool_is_named_with_how_to_get_it(tmp_path: Path, target: str, missing: str, advice: str) -> None:
+def test_a_missing_tool_is_named_with_how_to_get_it(
+    tmp_path: Path, target: str, missing: str, advice: str
+) -> None:
     done = make(machine(tmp_path, missing), target)
     said = done.stdout + done.stderr
     assert done.returncode != 0

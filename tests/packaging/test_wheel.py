@@ -20,8 +20,10 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def test_every_package_of_the_project_is_listed() -> None:
-    folders = {path.parts[0] for path in map(lambda p: p.relative_to(ROOT), ROOT.glob("*/**/*.py"))}
-    product = {name for name in folders if not name.startswith(".") and name not in ASIDE | {"target", "build"}}
+    folders = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("*/**/*.py")}
+    product = {
+        name for name in folders if not name.startswith(".") and name not in ASIDE | {"target", "build"}
+    }
     assert sorted(product) == sorted(PACKAGES)
 
 
@@ -32,7 +34,11 @@ def test_the_wheel_holds_the_packages_and_no_tests(wheel: Path) -> None:
     assert [name for name in names if name.endswith(".so")] == ["razar/_native.abi3.so"]
     assert not [name for name in names if "__pycache__" in name or "/tests/" in name]
     for package in PACKAGES:
-        inside = {path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py*") if path.suffix in (".py", ".pyi")}
+        inside = {
+            path.relative_to(ROOT).as_posix()
+            for path in (ROOT / package).rglob("*.py*")
+            if path.suffix in (".py", ".pyi")
+        }
         assert inside <= set(names), package
         if (ROOT / package / "py.typed").exists():
             assert f"{package}/py.typed" in names
@@ -55,7 +61,9 @@ def test_pip_installs_the_modules_and_the_command(tmp_path: Path) -> None:
     run(tool("uv"), "pip", "install", "-q", "--require-hashes", "-p", python, "-r", runtime)
     tool("cargo")
     settings = f"build-args=--profile {PROFILE}"
-    run(python, "-m", "pip", "install", "-q", "--root-user-action=ignore", "--config-settings", settings, ROOT)
+    run(
+        python, "-m", "pip", "install", "-q", "--root-user-action=ignore", "--config-settings", settings, ROOT
+    )
     script = (
         "import sys, importlib, razar\n"
         f"for name in {PACKAGES!r}: importlib.import_module(name)\n"

@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import pairwise
 
 from msgspec import Struct
 
 from agents.razar.patching.refusal import Refusal
+from agents.razar.proposal import Edit
 
-__all__ = ["Edit", "Proposal", "by_path", "new_text"]
+__all__ = ["by_path", "new_text"]
 
 #: Lines of a file that are compared when a text was not found, and characters of each.
 _LINES_COMPARED = 5000
 _LINE_COMPARED = 200
-
-
-class Edit(Struct, frozen=True, kw_only=True):
-    """One change of one file: either ``old`` and ``new``, or the whole ``content``."""
-
-    path: str
-    old: str | None = None
-    new: str | None = None
-    content: str | None = None
-
-
-class Proposal(Struct, frozen=True, kw_only=True):
-    """What an agent proposes: data, never code to run."""
-
-    summary: str
-    root_cause: str = ""
-    edits: tuple[Edit, ...] = ()
 
 
 class _Place(Struct, frozen=True):
@@ -100,7 +85,7 @@ def _replaced(path: str, text: str, edits: list[Edit], *, raw: bool) -> str:
             old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
         places.append(_place(path, text, old, new))
     places.sort(key=lambda place: place.start)
-    for first, second in zip(places, places[1:], strict=False):
+    for first, second in pairwise(places):
         if second.start < first.end:
             raise Refusal(f"two edits of {path!a} overlap at line {_line(text, second.start)}")
     pieces, at = [], 0

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from agents.razar.patching import content, globs, names
-from agents.razar.patching.edits import Edit, Proposal, by_path, new_text
+from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import Tree, digest
+from agents.razar.proposal import Edit, Proposal
 
 __all__ = ["Change", "PatchPolicy", "changes", "diff_of"]
 
@@ -110,9 +111,7 @@ def _check_distinct(grouped: Iterable[str]) -> None:
             raise Refusal(f"{path!a} and {other!a} differ in upper and lower case alone")
 
 
-def _change(
-    tree: Tree, path: str, edits: list[Edit], policy: PatchPolicy, seen: Mapping[str, str]
-) -> Change:
+def _change(tree: Tree, path: str, edits: list[Edit], policy: PatchPolicy, seen: Mapping[str, str]) -> Change:
     os.close(tree.folder(path))
     tree.check_spelling(path)
     existing = tree.read(path, limit=policy.file_bytes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from agents.razar.patching.edits import Edit
 from agents.razar.patching.refusal import Refusal
+from agents.razar.proposal import Edit
 
 __all__ = ["edits_of_diff"]
 
@@ -76,6 +76,8 @@ def _file(lines: _Lines) -> Iterator[Edit]:
         else:
             if not before:
                 raise lines.wrong("a hunk without a line that is there already has no certain place")
+            if before == after:
+                raise lines.wrong("the hunk changes nothing")
             yield Edit(path=new, old=before, new=after)
     if not found:
         raise lines.wrong("there is no hunk")

@@ -78,7 +78,7 @@ fn ask(place: &str, connections: usize, seconds: f64, rate: f64) -> io::Result<(
             let place = place.to_owned();
             let due =
                 (rate > 0.0).then(|| Due { begin, step: connections as f64 / rate, first: at as f64 / rate });
-            std::thread::spawn(move || converse(&place, begin, end, due))
+            std::thread::spawn(move || converse(&place, begin, end, due.as_ref()))
         })
         .collect();
     let mut latencies = Vec::new();
@@ -111,7 +111,12 @@ struct Due {
     first: f64,
 }
 
-fn converse(place: &str, begin: Instant, end: Instant, due: Option<Due>) -> io::Result<(Vec<Duration>, u64)> {
+fn converse(
+    place: &str,
+    begin: Instant,
+    end: Instant,
+    due: Option<&Due>,
+) -> io::Result<(Vec<Duration>, u64)> {
     let mut stream = TcpStream::connect(place)?;
     stream.set_nodelay(true)?;
     let token = std::env::var("LOAD_TOKEN").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Carries out a decision with blocking clients.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use neoabzu_kimicho::{Error, Kind};
 use serde_json::{Map, Value, json};
@@ -87,8 +87,8 @@ impl Router {
                     under_way.settle(outcome.as_ref().map(|_| ()).map_err(|error| error.kind));
                     (servant.name.as_str(), servant.model.as_str(), "servant", outcome)
                 }
-                Step::Kimicho => {
-                    let (model, outcome) = self.ask_kimicho(&body, traceparent);
+                Step::Kimicho(limit) => {
+                    let (model, outcome) = self.ask_kimicho(&body, traceparent, limit);
                     ("kimicho", model, "kimicho", outcome)
                 }
             };
@@ -105,12 +105,13 @@ impl Router {
         &self,
         body: &Map<String, Value>,
         traceparent: Option<&str>,
+        limit: Duration,
     ) -> (&str, Result<Value, Error>) {
         match self.kimicho() {
             None => ("", Err(Error::configuration("Kimi K2 is not configured"))),
             Some(client) => {
                 let model = client.settings().model.as_deref().unwrap_or("");
-                (model, client.complete(body, traceparent))
+                (model, client.complete_within(body, traceparent, limit))
             }
         }
     }

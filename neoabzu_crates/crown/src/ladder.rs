@@ -13,8 +13,8 @@ use crate::router::{Decision, Router};
 pub enum Step {
     /// Ask this servant, for no longer than this.
     Servant(usize, Duration),
-    /// Ask Kimi K2.
-    Kimicho,
+    /// Ask Kimi K2, for no longer than this.
+    Kimicho(Duration),
     /// Give up.
     End,
 }
@@ -54,7 +54,7 @@ impl Ladder {
         let picked = match picked {
             None if kimicho => {
                 self.kimicho_tried = true;
-                return Step::Kimicho;
+                return Step::Kimicho(self.end - now);
             }
             None if !self.kimicho_tried => first.first().or(others.first()).copied(),
             picked => picked,

@@ -54,8 +54,21 @@ impl Client {
     /// # Errors
     /// The last failure, with the number of requests made. [`Kind::Quota`] is never tried again.
     pub fn complete(&self, body: &Map<String, Value>, traceparent: Option<&str>) -> Result<Value, Error> {
+        self.complete_within(body, traceparent, Duration::MAX)
+    }
+
+    /// The same, within `limit` for all of it.
+    ///
+    /// # Errors
+    /// Those of [`Client::complete`].
+    pub fn complete_within(
+        &self,
+        body: &Map<String, Value>,
+        traceparent: Option<&str>,
+        limit: Duration,
+    ) -> Result<Value, Error> {
         let (body, marked) = self.body(body);
-        let end = Instant::now() + self.settings.timeout.saturating_mul(3);
+        let end = Instant::now() + self.settings.timeout.saturating_mul(3).min(limit);
         let mut attempts = 0;
         loop {
             self.ask_breaker(attempts)?;
@@ -238,7 +251,7 @@ impl Trial<'_> {
                 Kind::Timeout | Kind::Upstream | Kind::Malformed => breaker.failed(now),
                 // It is there; what it does not like is the request, or how many there are.
                 Kind::Configuration | Kind::Authentication | Kind::RateLimit | Kind::Refused => {
-                    breaker.undecided()
+                    breaker.undecided();
                 }
             },
         }

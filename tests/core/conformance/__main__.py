@@ -18,7 +18,9 @@ def main() -> int:
         return 1
     report = judge(load(ROOT / "target" / "cel-spec"))
     replace_table(ROOT / "docs" / "cel.md", table(report))
-    counts = f"{report.passed.total()} passed, {report.failed.total()} failed, {report.absent.total()} unsupported"
+    counts = (
+        f"{report.passed.total()} passed, {report.failed.total()} failed, {report.absent.total()} unsupported"
+    )
     print(counts, *report.broken, sep="\n")
     return 1 if report.broken else 0
 

@@ -102,7 +102,9 @@ def outcome(case: Case) -> str | None:
         return None if "evalError" in case.source else f"{type(error).__name__}: {error}"
     if "evalError" in case.source:
         return f"no error but {found!r}"
-    result = case.source.get("typedResult", {}).get("result") or case.source.get("value") or {"boolValue": True}
+    result = (
+        case.source.get("typedResult", {}).get("result") or case.source.get("value") or {"boolValue": True}
+    )
     expected = python_value(result)
     return None if equal(expected, found) else f"{found!r}, not {expected!r}"
 

@@ -36,7 +36,9 @@ ABSENT_SECTIONS = {
     "proto2_ext": "protobuf",
     "proto3": "protobuf",
 }
-MESSAGE = re.compile(r"TestAllTypes|NestedTestAllTypes|GlobalEnum|google\.protobuf\.(?!Timestamp\b|Duration\b)")
+MESSAGE = re.compile(
+    r"TestAllTypes|NestedTestAllTypes|GlobalEnum|google\.protobuf\.(?!Timestamp\b|Duration\b)"
+)
 WELL_KNOWN = ("type.googleapis.com/google.protobuf.Duration", "type.googleapis.com/google.protobuf.Timestamp")
 
 
@@ -91,7 +93,9 @@ def load(cache: Path) -> list[Case]:
         cache.mkdir(parents=True, exist_ok=True)
         (cache / "package.json").write_text('{"private": true, "type": "module"}\n')
         install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]
-        subprocess.run([*install, f"{PACKAGE}@{VERSION}"], cwd=cache, check=True, capture_output=True, timeout=300)
+        subprocess.run(
+            [*install, f"{PACKAGE}@{VERSION}"], cwd=cache, check=True, capture_output=True, timeout=300
+        )
         (cache / "to_json.js").write_text(TO_JSON)
         done = subprocess.run(["node", "to_json.js"], cwd=cache, check=True, capture_output=True, timeout=60)
         partial = cases.with_suffix(".part")

@@ -79,8 +79,8 @@ async fn answer(shared: &Arc<Shared>, request: Request, began: Instant) -> Resul
         let now = Instant::now();
         match ladder.next(&shared.router, now) {
             Step::End => return Err(ladder.fault(now)),
-            Step::Kimicho => {
-                let (model, outcome) = ask_kimicho(shared, &body, request.traceparent.clone()).await;
+            Step::Kimicho(limit) => {
+                let (model, outcome) = ask_kimicho(shared, &body, request.traceparent.clone(), limit).await;
                 note(shared, &mut ladder, "kimicho", now, outcome.as_ref().map(|_| ()))?;
                 if let Ok(answer) = outcome {
                     return Ok(whole(&ladder, &request, answer, "kimicho", &model, "kimicho"));
@@ -144,10 +144,11 @@ async fn ask_kimicho(
     shared: &Shared,
     body: &Map<String, Value>,
     trace: Option<String>,
+    limit: Duration,
 ) -> (String, Result<Value, Error>) {
     let (router, body) = (shared.router.clone(), body.clone());
     let asking = move || {
-        let (model, outcome) = router.ask_kimicho(&body, trace.as_deref());
+        let (model, outcome) = router.ask_kimicho(&body, trace.as_deref(), limit);
         (model.to_owned(), outcome)
     };
     let asked = tokio::task::spawn_blocking(asking).await;

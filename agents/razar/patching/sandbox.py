@@ -1,0 +1,242 @@
+"""Runs test commands of a patch on its copy of the tree: shut in, bounded, and with nothing left over."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from agents.razar.patching import layout
+from agents.razar.patching.refusal import Refusal
+from agents.razar.patching.watch import Opened
+from razar.launchers import processes
+from razar.launchers.base import LaunchError
+from razar.utils.redaction import redact
+
+__all__ = ["MODES", "Mode", "Sandbox", "TestLimits", "TestRun", "available"]
+
+Mode = Literal["bubblewrap", "namespaces", "landlock", "limits"]
+#: From the strongest to the weakest; the first one that works here is used.
+MODES: tuple[Mode, ...] = ("bubblewrap", "namespaces", "landlock", "limits")
+_FAILED = 125
+_TAIL = 4000
+_JAIL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jail.py")
+
+
+class TestLimits(Struct, frozen=True, kw_only=True):
+    """Limits of each command: ``seconds`` on the clock, ``cpu`` seconds and the rest per process, bytes."""
+
+    seconds: float = 120.0
+    cpu: int = 120
+    memory: int = 2 << 30
+    files: int = 1024
+    processes: int = 256
+    file_size: int = 256 << 20
+
+
+class TestRun(Struct, frozen=True, kw_only=True):
+    """How a command ended. ``exit`` None: it was killed at its time limit. ``opened``: patched files it opened.
+
+    ``output`` is its end, without secrets.
+    """
+
+    command: str
+    exit: int | None
+    seconds: float
+    output: str
+    opened: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return self.exit == 0
+
+
+_available: dict[tuple[Mode, ...], Mode] = {}
+
+
+async def available(modes: tuple[Mode, ...] = MODES) -> Mode:
+    """The strongest of ``modes`` that works on this machine. Raises Refusal if none does."""
+    if modes not in _available:
+        for mode in modes:
+            with tempfile.TemporaryDirectory(prefix="razar-sandbox-") as folder:
+                os.mkdir(os.path.join(folder, "tree"))
+                box = Sandbox(
+                    root=os.path.join(folder, "tree"),
+                    scratch=os.path.join(folder, "tree"),
+                    work=folder,
+                    mode=mode,
+                )
+                try:
+                    run = await box.run((sys.executable, "-I", "-S", "-c", ""))
+                except (Refusal, OSError):
+                    continue
+                if run.passed:
+                    _available[modes] = mode
+                    break
+        else:
+            raise Refusal(f"none of {', '.join(modes)} works here, so no test may run", passing=True)
+    return _available[modes]
+
+
+class Sandbox:
+    """One copy of a tree and the way in which commands are run on it.
+
+    ``root`` is the real mission folder: with namespaces the copy is seen there, and the real files
+    cannot be reached at all. ``work`` is a private folder for what the sandbox itself writes.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        scratch: str,
+        work: str,
+        mode: Mode,
+        limits: TestLimits | None = None,
+        logs: str = "",
+        watched: Iterable[str] = (),
+    ) -> None:
+        self.root = os.path.realpath(root)
+        self.scratch = os.path.realpath(scratch)
+        self.work = os.path.realpath(work)
+        self.mode: Mode = mode
+        self.limits = limits or TestLimits()
+        self.logs = logs or self.work
+        self.watched = tuple(watched)
+        #: What the last command's sandbox reported of itself.
+        self.protection: dict[str, object] = {"mode": mode}
+
+    @property
+    def _covered(self) -> bool:
+        return self.mode in ("bubblewrap", "namespaces")
+
+    async def run(self, command: tuple[str, ...]) -> TestRun:
+        """Run one command to its end. Raises Refusal if the sandbox itself could not be set up."""
+        report = os.path.join(self.work, "sandbox.json")
+        if os.path.lexists(report):
+            os.unlink(report)
+        temporary = os.path.join(self.work, "tmp")
+        os.makedirs(temporary, mode=0o700, exist_ok=True)
+        tree, home = (self.root, "/tmp") if self._covered else (self.scratch, temporary)
+        environment = layout.environment(tree, home)
+        argv = self._argv(command, tree, report, environment)
+        opened = Opened(self.scratch, self.watched)
+        started = time.monotonic()
+        try:
+            done = await processes.run(
+                argv,
+                cwd=self.work,
+                env=environment,
+                timeout=self.limits.seconds,
+                capture=True,
+                grace=0,
+            )
+            seconds = time.monotonic() - started
+            seen = opened.seen()
+        except LaunchError as error:
+            raise Refusal(f"the sandbox cannot be started: {error}", passing=True) from None
+        finally:
+            opened.close()
+            if not self._covered:
+                shutil.rmtree(temporary, ignore_errors=True)
+        self._read_report(report, done)
+        return TestRun(
+            command=shlex.join(command),
+            exit=None if done.timed_out else self._exit(done),
+            seconds=round(seconds, 3),
+            output=redact(done.output[-2 * _TAIL :].decode(errors="replace"))[-_TAIL:],
+            opened=tuple(path for path in self.watched if path in seen),
+        )
+
+    @staticmethod
+    def _exit(done: processes.Completed) -> int | None:
+        if done.code is not None or done.signal is None:
+            return done.code
+        import signal
+
+        return 128 + int(getattr(signal, f"SIG{done.signal}", 0))
+
+    def _argv(
+        self, command: tuple[str, ...], tree: str, report: str, environment: dict[str, str]
+    ) -> list[str]:
+        hidden = layout.masked(self.logs)
+        shown = layout.shown(self.root, [command], hidden if self._covered else [*hidden, "/"])
+        if not self._covered:
+            shown = [path for path in shown if path != "/"]
+        limits = msgspec.structs.asdict(self.limits)
+        del limits["seconds"]
+        spec = {
+            "argv": list(command),
+            "cwd": tree,
+            "report": report,
+            "mode": "limits" if self.mode == "bubblewrap" else self.mode,
+            "scratch": self.scratch,
+            "root": self.root,
+            "masked": hidden,
+            "shown": shown,
+            "limits": limits,
+        }
+        with open(_JAIL, encoding="utf-8") as source:
+            program = source.read()
+        if self.mode == "bubblewrap":
+            spec["report"] = _REPORT_INSIDE
+        jail = [sys.executable, "-I", "-S", "-c", program, msgspec.json.encode(spec).decode()]
+        return (
+            self._bubblewrap(hidden, shown, report, environment) + jail if self.mode == "bubblewrap" else jail
+        )
+
+    def _bubblewrap(
+        self, hidden: list[str], shown: list[str], report: str, environment: dict[str, str]
+    ) -> list[str]:
+        program = shutil.which("bwrap")
+        if program is None:
+            raise Refusal("bubblewrap is not installed", passing=True)
+        argv = [
+            program,
+            "--unshare-all",
+            "--unshare-user",
+            "--die-with-parent",
+            "--new-session",
+            "--cap-drop",
+            "ALL",
+            "--clearenv",
+        ]
+        for name, value in environment.items():
+            argv += ["--setenv", name, value]
+        argv += ["--ro-bind", "/", "/"]
+        for path in hidden:
+            argv += ["--tmpfs", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
+        argv += ["--dev", "/dev", "--proc", "/proc", "--bind", self.scratch, self.root]
+        for path in shown:
+            argv += ["--ro-bind", path, path]
+        with open(report, "wb"):
+            pass
+        return [*argv, "--bind", report, _REPORT_INSIDE, "--chdir", self.root, "--"]
+
+    def _read_report(self, report: str, done: processes.Completed) -> None:
+        try:
+            with open(report, "rb") as file:
+                found = msgspec.json.decode(file.read(65536), type=dict[str, object])
+        except (OSError, msgspec.MsgspecError):
+            found = {
+                "error": done.output[-500:].decode(errors="replace").strip() or "it ended before it began"
+            }
+        if "error" in found:
+            raise Refusal(f"the sandbox ({self.mode}) cannot be set up: {found['error']}", passing=True)
+        self.protection = {**found, "mode": self.mode, "limits": msgspec.structs.asdict(self.limits)}
+        if self.mode == "bubblewrap":
+            self.protection["namespaces"] = ["ipc", "mount", "net", "pid", "user", "uts"]
+        self.protection["network"] = {"landlock": "no TCP", "limits": "open"}.get(self.mode, "none")
+        self.protection["environment"] = "cleared"
+
+
+#: Where a command in bubblewrap finds the file that its jail reports to; closed before it starts.
+_REPORT_INSIDE = "/tmp/.razar-sandbox.json"
