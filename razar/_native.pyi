@@ -3,3 +3,5 @@
 from types import ModuleType
 
 neoabzu_core: ModuleType
+neoabzu_crown: ModuleType
+neoabzu_kimicho: ModuleType

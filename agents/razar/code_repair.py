@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -99,7 +98,7 @@ async def repair_module(
     OSError if the record itself cannot be written.
     """
     policy = policy or PatchPolicy()
-    trial = _Trial(id=_new_id(), component=component, logs=os.path.abspath(logs))
+    trial = _Trial(id=journal.new_id(), component=component, logs=os.path.abspath(logs))
     python = interpreter or sys.executable
     commands = tuple(
         (python, *test[1:]) if test[:1] in (("python",), ("python3",)) else test for test in scope.tests
@@ -152,10 +151,6 @@ async def repair_module(
         tests=trial.tests,
     )
     return outcome
-
-
-def _new_id() -> str:
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(6).hex()}"
 
 
 def _work(trial: _Trial) -> str:

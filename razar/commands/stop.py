@@ -39,7 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
         return request_components(arguments, "stop", arguments.ids)
     try:
         with connect(arguments.logs) as connection:
-            return _stop_mission(arguments, connection)
+            try:
+                return _stop_mission(arguments, connection)
+            except UnresponsiveError:
+                # Somebody else's stop may just have ended the supervisor we spoke to.
+                if not connection.wait_until_gone(arguments.logs, 1.0):
+                    raise
+            return _not_running(arguments, f"no mission runs with the logs folder {arguments.logs}")
     except NotRunningError as fault:
         return _not_running(arguments, str(fault))
     except UnresponsiveError as fault:

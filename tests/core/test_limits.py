@@ -92,15 +92,29 @@ def test_a_thread_with_a_small_stack_is_enough() -> None:
     nesting = LIMITS["nesting"]
     chain = LIMITS["depth"] - 2 * nesting - 10
     expression = "(" * nesting + "1" + ")" * nesting + " + 1" * chain
+    value: object = 1
+    for _ in range(LIMITS["value_depth"]):
+        value = [value]
     outcome: list[object] = []
+
+    def work() -> None:
+        outcome.append(evaluate_py(expression))
+        outcome.append(evaluate_py("[x]" + ".map(v, [v])" * 80, {"x": value}))
+
     threading.stack_size(128 * 1024)
     try:
-        thread = threading.Thread(target=lambda: outcome.append(evaluate_py(expression)))
+        thread = threading.Thread(target=work)
         thread.start()
     finally:
         threading.stack_size(0)
     thread.join()
-    assert outcome == [chain + 1]
+    number, nested = outcome
+    assert number == chain + 1
+    depth = 0
+    while isinstance(nested, list):
+        (nested,) = nested
+        depth += 1
+    assert (nested, depth) == (1, LIMITS["value_depth"] + 81)
 
 
 def test_nothing_is_printed_by_a_failure() -> None:

@@ -28,7 +28,10 @@ def content(path: str, text: str) -> Edit:
 
 
 def propose(*edits: Edit) -> Proposal:
-    return Proposal(summary="mend it", root_cause="the sign", edits=list(edits))
+    """A proposal, also one that its own type would refuse: the pipeline must not rely on that."""
+    proposal = Proposal(summary="mend it", root_cause="the sign", edits=[])
+    proposal.edits.extend(edits)
+    return proposal
 
 
 class Mission:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,7 @@ __all__ = [
     "folder_of",
     "known",
     "load",
+    "new_id",
     "prepare",
     "set_state",
     "state_of",
@@ -67,6 +69,13 @@ class Manifest(Struct, frozen=True, kw_only=True):
     attempt: int = 1
     agent: str | None = None
     waits: bool = False
+
+
+def new_id() -> str:
+    """An id that sorts by time, to the microsecond: UTC to the second, then 5 and 7 hexadecimal digits."""
+    seconds, micro = divmod(time.time_ns() // 1000, 1_000_000)
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+    return f"{stamp}-{micro:05x}{os.urandom(4).hex()[1:]}"
 
 
 def folder_of(logs: str, id: str) -> str:

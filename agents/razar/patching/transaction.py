@@ -54,6 +54,7 @@ def apply(logs: str, id: str) -> Manifest:
         if state_of(logs, id) != "proposed":
             raise Refusal(f"the repair {id} is not waiting to be applied; its state is {state_of(logs, id)}")
         manifest = load(logs, id)
+        _check_alone(logs, manifest)
         set_state(logs, id, "swapping")
         try:
             with Tree(manifest.root) as tree:
@@ -66,6 +67,18 @@ def apply(logs: str, id: str) -> Manifest:
             _give_up(logs, manifest, error)
             raise
         return manifest
+
+
+def _check_alone(logs: str, manifest: Manifest) -> None:
+    """Refuse files that another patch holds which has yet to prove itself: undoing that would undo this."""
+    paths = {entry.path for entry in manifest.entries}
+    for other in known(logs):
+        if other != manifest.id and state_of(logs, other) in ("swapping", "applied"):
+            theirs = load(logs, other)
+            shared = [entry.path for entry in theirs.entries if entry.path in paths]
+            if shared and theirs.root == manifest.root:
+                reason = f"{shared[0]!a} belongs to the repair {other}, which is neither kept nor undone yet"
+                raise Refusal(reason, passing=True)
 
 
 def _give_up(logs: str, manifest: Manifest, error: BaseException) -> None:

@@ -26,16 +26,23 @@ pub struct Cache<T> {
 #[derive(Debug)]
 struct Kept<T> {
     entries: LruCache<Box<str>, Arc<T>>,
+    /// Length of all the sources, and its bound.
+    bytes: usize,
+    most_bytes: usize,
     hits: u64,
     misses: u64,
 }
 
 impl<T> Cache<T> {
+    /// Room for `capacity` programs whose sources are not longer than `most_bytes` together: a program
+    /// takes memory in proportion to its source.
+    ///
     /// # Panics
     /// If `capacity` is 0.
-    pub fn new(capacity: usize) -> Self {
+    pub fn new(capacity: usize, most_bytes: usize) -> Self {
         assert!(capacity > 0, "a cache without room");
-        Cache { kept: Mutex::new(Kept { entries: LruCache::new(capacity), hits: 0, misses: 0 }) }
+        let entries = LruCache::new(capacity);
+        Cache { kept: Mutex::new(Kept { entries, bytes: 0, most_bytes, hits: 0, misses: 0 }) }
     }
 
     /// What `source` compiles to, if it is known.
@@ -60,11 +67,16 @@ impl<T> Cache<T> {
         if let Some(earlier) = kept.entries.get(source) {
             return Ok(earlier.clone());
         }
-        let dropped = match kept.entries.len() == kept.entries.capacity() {
-            true => kept.entries.remove_lru(),
-            false => None,
-        };
-        kept.entries.insert(source.into(), compiled.clone());
+        let mut dropped = Vec::new();
+        while kept.entries.len() == kept.entries.capacity() || kept.bytes + source.len() > kept.most_bytes {
+            let Some((oldest, program)) = kept.entries.remove_lru() else { break };
+            kept.bytes -= oldest.len();
+            dropped.push(program);
+        }
+        if source.len() <= kept.most_bytes {
+            kept.bytes += source.len();
+            kept.entries.insert(source.into(), compiled.clone());
+        }
         drop(kept);
         drop(dropped);
         Ok(compiled)
@@ -74,6 +86,7 @@ impl<T> Cache<T> {
     pub fn clear(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.entries.clear();
+        kept.bytes = 0;
         kept.hits = 0;
         kept.misses = 0;
     }
@@ -95,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let cache = Cache::new(2);
+        let cache = Cache::new(2, 100);
         for source in ["a", "b"] {
             cache.insert(source, || Ok(source.len())).unwrap();
         }
@@ -106,8 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn long_sources_leave_less_room() {
+        let cache = Cache::new(10, 10);
+        for source in ["aaaa", "bbbb", "cccc"] {
+            cache.insert(source, || Ok(())).unwrap();
+        }
+        assert_eq!(cache.info().entries, 2);
+        assert!(cache.get("aaaa").is_none());
+        cache.insert("longer than all of it", || Ok(())).unwrap();
+        assert_eq!(cache.info().entries, 0);
+        cache.insert("bbbb", || Ok(())).unwrap();
+        assert!(cache.get("bbbb").is_some());
+    }
+
+    #[test]
     fn errors_are_not_kept() {
-        let cache: Cache<()> = Cache::new(2);
+        let cache: Cache<()> = Cache::new(2, 100);
         assert!(cache.insert("x", || Err(Error::conversion("no"))).is_err());
         assert_eq!(cache.info().entries, 0);
     }

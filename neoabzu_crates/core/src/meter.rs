@@ -190,15 +190,19 @@ pub(crate) fn text(bytes: usize) -> u64 {
     1 + (bytes / TEXT_PER_STEP) as u64
 }
 
-/// Bytes of text in `value`, an element counting as 16.
-fn bytes(value: &dyn Val) -> u64 {
+/// Bytes of text in `value`, an element counting as 16; counting stops once `enough` is passed.
+fn bytes(value: &dyn Val, enough: u64) -> u64 {
     if let Some(string) = value.downcast_ref::<CelString>() {
-        string.inner().len() as u64
-    } else if let Some(list) = value.downcast_ref::<CelList>() {
-        list.inner().iter().map(|item| 16 + bytes(item.as_ref())).sum()
-    } else {
-        16
+        return string.inner().len() as u64;
     }
+    let mut total = 16;
+    for item in value.downcast_ref::<CelList>().map_or(&[][..], |list| list.inner()) {
+        if total > enough {
+            break;
+        }
+        total += 16 + bytes(item.as_ref(), enough - total);
+    }
+    total
 }
 
 type Args<'b, 'v> = Vec<CowVal<'b, 'v>>;
@@ -230,7 +234,7 @@ fn charge_search<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
 }
 
 fn charge_bytes<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
-    charge(bytes(args[0].as_ref()))?;
+    charge(bytes(args[0].as_ref(), remaining()))?;
     first(args)
 }
 
@@ -260,7 +264,8 @@ fn charge_turns<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a CEL function")]
 fn charge_product<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
-    let (a, b) = (bytes(args[0].as_ref()), bytes(args[1].as_ref()));
+    let enough = remaining().saturating_mul(TEXT_PER_STEP as u64);
+    let (a, b) = (bytes(args[0].as_ref(), enough), bytes(args[1].as_ref(), enough));
     charge(1 + (a + 1).saturating_mul(b + 1) / TEXT_PER_STEP as u64)?;
     Ok(CowVal::owned(CelBool::from(true)))
 }

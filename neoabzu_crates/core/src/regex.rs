@@ -23,7 +23,7 @@ const NFA_BYTES: usize = 2 * 1024 * 1024;
 /// What compiling a pattern of that size costs, in steps.
 const TOO_LARGE: u64 = 50_000;
 const LAZY_CACHE_BYTES: usize = 1024 * 1024;
-const KEPT_PER_THREAD: usize = 32;
+const KEPT_PER_THREAD: usize = 16;
 /// States times bytes that the slow simulation gets through in one step of the meter.
 const SLOW_PER_STEP: usize = 16;
 
@@ -86,6 +86,10 @@ impl Pattern {
 
 /// Whether `pattern` is found in `text`.
 pub(crate) fn is_match(pattern: &str, text: &str) -> Result<bool, ExecutionError> {
+    if pattern.len() > PATTERN_BYTES {
+        meter::charge(1)?;
+        return Err(invalid(&format!("longer than {PATTERN_BYTES} bytes")));
+    }
     let kept = KEPT.with_borrow_mut(|kept| kept.get(pattern).cloned());
     let compiled = match kept {
         Some(compiled) => compiled,
@@ -102,10 +106,12 @@ pub(crate) fn is_match(pattern: &str, text: &str) -> Result<bool, ExecutionError
     };
     match compiled.as_ref() {
         Ok(compiled) => compiled.is_match(text),
-        Err(fault) => {
-            Err(ExecutionError::function_error("matches", format!("not a regular expression: {fault}")))
-        }
+        Err(fault) => Err(invalid(fault)),
     }
+}
+
+fn invalid(fault: &str) -> ExecutionError {
+    ExecutionError::function_error("matches", format!("not a regular expression: {fault}"))
 }
 
 /// Why `pattern` is not a regular expression.

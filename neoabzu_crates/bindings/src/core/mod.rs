@@ -12,10 +12,11 @@ mod results;
 
 use held::PyPart;
 
-/// Programs kept. A mission has a few per component.
+/// Programs kept, and the length of their sources together. A mission has a few per component.
 const CACHE_CAPACITY: usize = 1024;
+const CACHE_SOURCE_BYTES: usize = 512 * 1024;
 
-static CACHE: LazyLock<Cache<Compiled>> = LazyLock::new(|| Cache::new(CACHE_CAPACITY));
+static CACHE: LazyLock<Cache<Compiled>> = LazyLock::new(|| Cache::new(CACHE_CAPACITY, CACHE_SOURCE_BYTES));
 
 /// A program, and the names it looks up as Python has them.
 struct Compiled {
