@@ -197,7 +197,7 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def document(rows: list[dict[str, object]], runs: int) -> str:
+def document(rows: list[dict[str, object]], runs: int, note: str) -> str:
     """The page that keeps the last table."""
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     peers = ", ".join(f"{name} {version}" for name, version in PEERS.items())
@@ -205,6 +205,7 @@ def document(rows: list[dict[str, object]], runs: int) -> str:
 
 Taken {datetime.now(UTC):%Y-%m-%d} on {machine}; medians of {runs} runs, all managers in the same
 session. Peers: {peers}. Made by `python -m benchmarks.boot_overhead --write docs/benchmarks.md`.
+{note}
 
 Milliseconds since the manager's process was started. *first*: the first component runs; *all*: the
 last component is noticed healthy (RAZAR) or answers (the others, which ask nobody); *overhead*: *all*
@@ -226,6 +227,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", help="comma-separated managers")
     parser.add_argument("--write", metavar="FILE", help="keep the table in this file")
+    parser.add_argument("--note", default="", help="a sentence about the circumstances, kept with the table")
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
     with tempfile.TemporaryDirectory(prefix="bench-setup-") as name:
@@ -262,7 +264,7 @@ def main() -> int:
                 print(json.dumps(rows[-1]) if options.json else rows[-1], file=sys.stderr, flush=True)
     print(json.dumps(rows) if options.json else table(rows))
     if options.write:
-        Path(options.write).write_text(document(rows, options.runs))
+        Path(options.write).write_text(document(rows, options.runs, options.note))
     return 0
 
 

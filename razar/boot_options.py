@@ -19,6 +19,7 @@ exit codes:
   4        an environment could not be built
   5        another supervisor already runs this mission
   130/143  interrupted before the boot ended; everything was stopped
+           (129 and 131 after SIGHUP and SIGQUIT)
 """
 
 
@@ -63,7 +64,11 @@ def parse(argv: Sequence[str], prog: str = "python -m razar.boot_orchestrator") 
     )
     add("--config", metavar="FILE", help="instead of missions/NAME.json or boot_config.json")
     add("--environments", metavar="FILE", help="instead of razar_env.yaml beside the configuration")
-    add("--logs", metavar="DIR", help="where everything is written (default: logs beside the configuration)")
+    add(
+        "--logs",
+        metavar="DIR",
+        help="where everything is written (default: logs beside the configuration, one each in missions/)",
+    )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
         "--check", action="store_true", help="check every file and leave; nothing is written or started"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from razar.boot_options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
+from razar.utils.places import default_logs
 
 __all__ = ["main"]
 
@@ -145,7 +146,7 @@ def _boot(
     from razar.mission_lock import AlreadyRunningError, MissionLock
 
     stop_signals.take()
-    logs = os.path.abspath(options.logs) if options.logs else os.path.join(config.root, "logs")
+    logs = os.path.abspath(options.logs) if options.logs else os.path.abspath(default_logs(config.path))
     try:
         os.makedirs(logs, mode=0o750, exist_ok=True)
         lock = MissionLock(os.path.join(logs, "razar.lock"))

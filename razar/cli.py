@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from razar import __version__
+from razar.utils.places import default_logs
 
 __all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
@@ -119,7 +120,7 @@ def _run(verb: str, rest: list[str], shared: argparse.Namespace) -> int:
     parsed = parser.parse_args(rest, shared)
     if parsed.logs is None:
         # Everything a mission writes is beside its configuration unless somebody said otherwise.
-        parsed.logs = os.path.join(os.path.dirname(parsed.config or ""), "logs")
+        parsed.logs = default_logs(parsed.config or "")
     code: int = command.run(parsed)
     return code
 

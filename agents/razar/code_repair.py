@@ -16,7 +16,7 @@ from agents.razar.patching.decisions import approve, keep, recover, reject, roll
 from agents.razar.patching.policy import Change, PatchPolicy
 from agents.razar.patching.record import FileDigests
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.sandbox import MODES, Mode, Sandbox, TestLimits, TestRun, available
+from agents.razar.patching.sandbox import MODES, CommandLimits, CommandRun, Mode, Sandbox, available
 from agents.razar.patching.tree import Tree
 from agents.razar.proposal import Proposal
 from razar.config.model import RepairScope
@@ -48,7 +48,7 @@ class RepairOutcome(Struct, frozen=True, kw_only=True):
     passing: bool = False
     diff: str = ""
     files: tuple[FileDigests, ...] = ()
-    tests: tuple[TestRun, ...] = ()
+    tests: tuple[CommandRun, ...] = ()
     protection: dict[str, object] = {}
     proven: tuple[str, ...] = ()
 
@@ -65,7 +65,7 @@ class _Trial(Struct, kw_only=True):
     changes: tuple[Change, ...] = ()
     diff: str = ""
     files: tuple[FileDigests, ...] = ()
-    tests: list[TestRun] = []
+    tests: list[CommandRun] = []
     protection: dict[str, object] = {}
     proven: tuple[str, ...] = ()
     prepared: bool = False
@@ -84,7 +84,7 @@ async def repair_module(
     agent: str | None = None,
     seen: Mapping[str, str] | None = None,
     interpreter: str | None = None,
-    limits: TestLimits | None = None,
+    limits: CommandLimits | None = None,
     copy_limits: scratch.Limits | None = None,
     modes: tuple[Mode, ...] = MODES,
 ) -> RepairOutcome:
@@ -204,7 +204,7 @@ async def _verify(
     root: str,
     commands: tuple[tuple[str, ...], ...],
     mode: Mode | None,
-    limits: TestLimits | None,
+    limits: CommandLimits | None,
     copy_limits: scratch.Limits | None,
 ) -> str:
     """Run the tests on a copy; returns what they show. Raises Refusal if they do not pass."""
@@ -240,7 +240,7 @@ async def _patched_copy(
     trial: _Trial,
     root: str,
     mode: Mode,
-    limits: TestLimits | None,
+    limits: CommandLimits | None,
     copy_limits: scratch.Limits | None,
     *,
     patched: bool = True,
@@ -268,11 +268,11 @@ async def _patched_copy(
 
 async def _why_failed(
     trial: _Trial,
-    run: TestRun,
+    run: CommandRun,
     command: tuple[str, ...],
     root: str,
     mode: Mode,
-    limits: TestLimits | None,
+    limits: CommandLimits | None,
     copy_limits: scratch.Limits | None,
 ) -> str:
     """Say how a test failed, and whether the patch is to blame: the same test without it tells."""

@@ -11,7 +11,7 @@ import pytest
 from agents.razar.code_repair import approve, keep, recover, reject, rollback
 from agents.razar.patching import journal
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.sandbox import TestLimits
+from agents.razar.patching.sandbox import CommandLimits
 from agents.razar.patching.tree import digest
 from tests.repair.support import APP, FIX, Mission, content, edit
 
@@ -135,7 +135,7 @@ async def test_stale_bytecode_beside_the_source_is_not_what_runs(tmp_path: Path)
 
 async def test_an_endless_test_is_killed(tmp_path: Path) -> None:
     mission = Mission(tmp_path, test="import app\nwhile True: pass\n")
-    reason = await mission.refused(edit(), limits=TestLimits(seconds=0.5))
+    reason = await mission.refused(edit(), limits=CommandLimits(seconds=0.5))
     assert "did not end in time" in reason
 
 

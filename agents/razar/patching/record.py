@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.patching.journal import Entry
-from agents.razar.patching.sandbox import TestRun
+from agents.razar.patching.sandbox import CommandRun
 from razar.utils import files
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import redact
@@ -55,7 +55,7 @@ def log_patch(
     reason: str,
     diff: str = "",
     files_changed: Iterable[FileDigests] = (),
-    tests: Iterable[TestRun] = (),
+    tests: Iterable[CommandRun] = (),
     timestamp: float | None = None,
 ) -> None:
     """Append one record. ``timestamp`` is epoch seconds, default now. Raises OSError."""

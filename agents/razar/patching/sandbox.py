@@ -21,7 +21,7 @@ from razar.launchers import processes
 from razar.launchers.base import LaunchError
 from razar.utils.redaction import redact
 
-__all__ = ["MODES", "Mode", "Sandbox", "TestLimits", "TestRun", "available"]
+__all__ = ["MODES", "CommandLimits", "CommandRun", "Mode", "Sandbox", "available"]
 
 Mode = Literal["bubblewrap", "namespaces", "landlock", "limits"]
 #: From the strongest to the weakest; the first one that works here is used.
@@ -31,7 +31,7 @@ _TAIL = 4000
 _JAIL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jail.py")
 
 
-class TestLimits(Struct, frozen=True, kw_only=True):
+class CommandLimits(Struct, frozen=True, kw_only=True):
     """Limits of each command: ``seconds`` on the clock, ``cpu`` seconds and the rest per process, bytes."""
 
     seconds: float = 120.0
@@ -42,7 +42,7 @@ class TestLimits(Struct, frozen=True, kw_only=True):
     file_size: int = 256 << 20
 
 
-class TestRun(Struct, frozen=True, kw_only=True):
+class CommandRun(Struct, frozen=True, kw_only=True):
     """How a command ended. ``exit`` None: it was killed at its time limit. ``opened``: patched files it opened.
 
     ``output`` is its end, without secrets.
@@ -100,7 +100,7 @@ class Sandbox:
         scratch: str,
         work: str,
         mode: Mode,
-        limits: TestLimits | None = None,
+        limits: CommandLimits | None = None,
         logs: str = "",
         watched: Iterable[str] = (),
     ) -> None:
@@ -108,7 +108,7 @@ class Sandbox:
         self.scratch = os.path.realpath(scratch)
         self.work = os.path.realpath(work)
         self.mode: Mode = mode
-        self.limits = limits or TestLimits()
+        self.limits = limits or CommandLimits()
         self.logs = logs or self.work
         self.watched = tuple(watched)
         #: What the last command's sandbox reported of itself.
@@ -118,7 +118,7 @@ class Sandbox:
     def _covered(self) -> bool:
         return self.mode in ("bubblewrap", "namespaces")
 
-    async def run(self, command: tuple[str, ...]) -> TestRun:
+    async def run(self, command: tuple[str, ...]) -> CommandRun:
         """Run one command to its end. Raises Refusal if the sandbox itself could not be set up."""
         report = os.path.join(self.work, "sandbox.json")
         if os.path.lexists(report):
@@ -148,7 +148,7 @@ class Sandbox:
             if not self._covered:
                 shutil.rmtree(temporary, ignore_errors=True)
         self._read_report(report, done)
-        return TestRun(
+        return CommandRun(
             command=shlex.join(command),
             exit=None if done.timed_out else self._exit(done),
             seconds=round(seconds, 3),
@@ -214,7 +214,18 @@ class Sandbox:
         argv += ["--ro-bind", "/", "/"]
         for path in hidden:
             argv += ["--tmpfs", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
-        argv += ["--dev", "/dev", "--proc", "/proc", "--bind", self.scratch, self.root]
+        # Root's own number keeps its rights on the files of /proc/sys, capabilities or not.
+        argv += [
+            "--dev",
+            "/dev",
+            "--proc",
+            "/proc",
+            "--remount-ro",
+            "/proc",
+            "--bind",
+            self.scratch,
+            self.root,
+        ]
         for path in shown:
             argv += ["--ro-bind", path, path]
         with open(report, "wb"):

@@ -1,0 +1,24 @@
+"""Where a mission's files are, from the path of its configuration alone."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["DEFAULT", "MISSIONS", "default_logs"]
+
+#: The folder of the configurations of several missions, each named as its mission.
+MISSIONS = "missions"
+#: The configuration of a folder with one mission.
+DEFAULT = "boot_config.json"
+
+
+def default_logs(config: str) -> str:
+    """The folder of logs beside a configuration; missions that share a folder have one each.
+
+    ``boot_config.json`` has ``logs``, ``missions/NAME.json`` has ``missions/logs/NAME``.
+    """
+    folder, name = os.path.split(config)
+    logs = os.path.join(folder, "logs")
+    if name not in ("", DEFAULT) and os.path.basename(os.path.abspath(folder)) == MISSIONS:
+        return os.path.join(logs, os.path.splitext(name)[0])
+    return logs
