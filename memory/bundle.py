@@ -53,6 +53,8 @@ class MemoryBundle:
         if self._database is not None:
             return
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), mode=0o750, exist_ok=True)
+        # SQLite gives its companions the mode of the file itself.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
         database = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None)
         try:
             database.execute("PRAGMA journal_mode = WAL")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
-    from razar.boot_options import BootOptions
+    from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.utils.places import default_logs
@@ -43,7 +43,7 @@ def _have_streams() -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    from razar.boot_options import parse
+    from razar.boot.options import parse
     from razar.config.faults import ConfigurationError
 
     options = parse(arguments)
@@ -54,13 +54,13 @@ def _main(arguments: list[str]) -> int:
     if options.check:
         return _say_checked(options, config, environments)
     if options.plan:
-        from razar.plan_view import show_plan
+        from razar.boot.plan_view import show_plan
 
         code = show_plan(config, environments, as_json=options.json)
         sys.stdout.flush()
         return code
     if options.detach:
-        from razar.detach import boot_in_background
+        from razar.boot.detach import boot_in_background
 
         return boot_in_background([argument for argument in arguments if argument != "--detach"])
     return _boot(options, config, environments, brief)
@@ -142,8 +142,8 @@ def _boot(
     environments: tuple[EnvironmentSpec, ...],
     brief: dict[str, object] | None,
 ) -> int:
-    from razar import stop_signals
-    from razar.mission_lock import AlreadyRunningError, MissionLock
+    from razar.boot import stop_signals
+    from razar.boot.mission_lock import AlreadyRunningError, MissionLock
 
     stop_signals.take()
     logs = os.path.abspath(options.logs) if options.logs else os.path.abspath(default_logs(config.path))
@@ -180,7 +180,7 @@ def _run(
     """Return the exit code, and whether nothing that was ever started can still be there."""
     from threading import Thread
 
-    from razar.component_environment import log_path
+    from razar.boot.component_environment import log_path
     from razar.launchers.logs import make_ready
 
     paths = [log_path(logs, component.id) for component in config.components]
@@ -190,10 +190,10 @@ def _run(
 
     from msgspec.structs import replace
 
-    from razar.boot import Boot
-    from razar.detach import Teller
+    from razar.boot.detach import Teller
+    from razar.boot.job import Boot
+    from razar.boot.outputs import Outputs
     from razar.engine.plan import compile_plan
-    from razar.outputs import Outputs
 
     if options.retries is not None:
         retries = options.retries

@@ -16,10 +16,10 @@ import msgspec
 
 from razar.engine.facts import Fact
 from razar.engine.state import MissionState
+from razar.projections.wording import Level, Line, lines_of
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 from razar.utils.times import utc
-from razar.wording import Level, Line, lines_of
 
 __all__ = ["Console", "JsonConsole", "PlainConsole", "Printer", "make_console"]
 
@@ -221,7 +221,7 @@ def make_console(
         from importlib.util import find_spec
 
         if (find or find_spec)("rich") is not None:
-            from razar.console_live import LiveConsole
+            from razar.projections.console_live import LiveConsole
 
             return LiveConsole(mission, tuple(components), out, err)
     return PlainConsole(mission, out, err, verbosity)

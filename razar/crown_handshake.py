@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from razar.config.model import CrownSettings
+from razar.crown.briefs import archive_brief, archive_response
 from razar.crown.dialogues import Dialogues, FrameMask, mask_values
 from razar.crown.judgement import has_capability, judge
 from razar.crown.protocol import (
@@ -22,7 +23,6 @@ from razar.crown.protocol import (
     encode,
 )
 from razar.crown.result import Downtime, Handshake
-from razar.mission_briefs import archive_brief, archive_response
 from razar.utils.files import read_limited, why
 from razar.utils.redaction import Redactor
 from razar.utils.times import utc

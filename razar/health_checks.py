@@ -15,10 +15,10 @@ import msgspec
 from razar.config.model import ProbeKind
 from razar.engine.events import ProbeFailed, ProbePassed
 from razar.launchers.base import Report
-from razar.notify import NotifySocket
 from razar.probes.base import Check, ProbeError, ProbeTarget
 from razar.probes.expectation import Evaluate, Expectation
 from razar.probes.file import file_stamp
+from razar.probes.notify_socket import NotifySocket
 from razar.probes.ports import port_conflict
 
 __all__ = ["ProbeTarget", "Prober", "file_stamp", "port_conflict"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from razar.issue_classes import Issue, classify_line, classify_raised, tells
-from razar.package_names import is_known
-from razar.tracebacks import Raised, TracebackReader
+from razar.issues.classes import Issue, classify_line, classify_raised, tells
+from razar.issues.package_names import is_known
+from razar.issues.tracebacks import Raised, TracebackReader
 from razar.utils import files
 from razar.utils.redaction import one_line
 
@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     if not arguments.json:
         _print(findings)
     if arguments.apply:
-        from razar.issue_fixes import apply
+        from razar.issues.fixes import apply
 
         outcomes = apply(arguments.logfile, findings, None if arguments.json else print)
     if arguments.json:

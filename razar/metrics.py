@@ -231,7 +231,7 @@ def init_metrics(
     (port taken, malformed variable, ``prometheus_client`` missing) is told through ``report``,
     by default a warning of the logger ``razar.metrics``, and None is returned; it never raises.
     """
-    from razar.metrics_server import serve
+    from razar.projections.metrics_server import serve
 
     return serve(port, host, report or _warn, store)
 

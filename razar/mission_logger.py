@@ -298,6 +298,6 @@ def _fsync(fd: int) -> str | None:
 if __name__ == "__main__":
     import sys
 
-    from razar.timeline import main
+    from razar.projections.timeline import main
 
     sys.exit(main(sys.argv[1:], now=time.time()))

@@ -297,8 +297,20 @@ async def _settle(
     if waits:
         _remember(trial, f"it waits for approval as {trial.id}")
         return "proposed", f"verified, waits for approval: {shown}"
-    await asyncio.to_thread(transaction.apply, trial.logs, trial.id)
+    await _swap(trial)
     return "applied", f"verified: {shown}"
+
+
+async def _swap(trial: _Trial) -> None:
+    """Put the files in place. If the caller is cancelled meanwhile nobody will judge them: undone."""
+    swap = asyncio.ensure_future(asyncio.to_thread(transaction.apply, trial.logs, trial.id))
+    try:
+        await asyncio.shield(swap)
+    except asyncio.CancelledError:
+        await asyncio.wait([swap])
+        if swap.exception() is None:
+            await asyncio.to_thread(transaction.rollback, trial.logs, trial.id)
+        raise
 
 
 def _prepare(trial: _Trial, root: str, attempt: int, agent: str | None, waits: bool) -> None:

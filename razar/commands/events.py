@@ -17,7 +17,7 @@ from razar.operator.arguments import count
 from razar.operator.journal import JournalFollower, last_boot, read_all
 from razar.operator.mission import JOURNAL_NAME, unknown_ids
 from razar.operator.output import complain, paint
-from razar.timeline import describe, entry
+from razar.projections.timeline import describe, entry
 from razar.utils.times import utc_micro
 
 __all__ = ["add_arguments", "run"]

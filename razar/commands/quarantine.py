@@ -10,9 +10,9 @@ import argparse
 import os
 import sys
 
+from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE, add_shared
-from razar.control_client import supervisor
-from razar.mission_lock import AlreadyRunningError
+from razar.control.client import supervisor
 from razar.operator.mission import known_ids, unknown_ids
 from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json, print_table

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from razar.cli import EXIT_NOT_RUNNING, EXIT_UNKNOWN, EXIT_USAGE
-from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.control.client import NotRunningError, RefusedError, UnresponsiveError, connect
 from razar.operator.mission import ending, read_snapshot, unknown_ids
 from razar.operator.output import age, clean, complain, paint, print_json, print_table
 from razar.utils.times import parse_utc, utc

@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import time
 
+from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
-from razar.control_client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
-from razar.mission_lock import AlreadyRunningError
+from razar.control.client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
 from razar.operator.mission import ending
 from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json

@@ -48,7 +48,7 @@ def load_files(
     mission: str | None, config: str | None, environments: str | None = None
 ) -> tuple[MissionConfig, tuple[EnvironmentSpec, ...]]:
     """Load the configuration and the environments of a mission; raise ConfigurationError."""
-    from razar.boot_options import BootOptions
+    from razar.boot.options import BootOptions
     from razar.boot_orchestrator import load
 
     name, path = _resolve(mission, config)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from razar.control_socket import LOCK_NAME
+from razar.control.address import LOCK_NAME
 from razar.operator.output import complain
 
 __all__ = [

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 
 from razar.config.model import CrownSettings, EnvironmentSpec, MissionConfig, Probe
-from razar.control_client import supervisor
+from razar.control.client import supervisor
 from razar.operator.machine_checkup import Row
 from razar.operator.mission import STATE_NAME, ending, read_snapshot
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from razar.control_socket import LOCK_NAME
-from razar.mission_lock import AlreadyRunningError
+from razar.boot.mission_lock import AlreadyRunningError
+from razar.control.address import LOCK_NAME
 
 __all__ = ["no_boot"]
 

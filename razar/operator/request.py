@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from razar.cli import EXIT_NOT_RUNNING, EXIT_UNKNOWN, EXIT_USAGE
-from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.control.client import NotRunningError, RefusedError, UnresponsiveError, connect
 from razar.operator.arguments import seconds
 from razar.operator.output import clean, complain, describe_waiting, paint, print_json
 

@@ -7,7 +7,7 @@ import asyncio
 from msgspec import Struct
 
 from razar.config.model import Probe
-from razar.notify import NotifySocket
+from razar.probes.notify_socket import NotifySocket
 
 __all__ = ["PASSED", "Answer", "Check", "FileStamp", "ProbeError", "ProbeTarget"]
 

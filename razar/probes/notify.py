@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from razar.launchers.processes import NONCE
-from razar.notify import NotifySocket
 from razar.probes.base import PASSED, Answer, Check, ProbeError, ProbeTarget
+from razar.probes.notify_socket import NotifySocket
 
 __all__ = ["NotifyCheck"]
 

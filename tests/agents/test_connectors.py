@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,10 +21,10 @@ import pytest
 
 from agents.razar.connector_check import LOGGER, check_all, exit_code, report
 from agents.razar.connector_settings import SettingsError, configured, metrics_url
-from razar import metrics_server
 from razar.crown_embedded import embedded_crown
 from razar.metrics import Store, init_metrics
-from tests.agents.server import answering, closed_port, http, serving
+from razar.projections import metrics_server
+from tests.agents.server import Request, answering, closed_port, http, serving
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "health_check_connectors.py"
@@ -58,7 +61,7 @@ def crown() -> Iterator[tuple[str, str]]:
 
     async def serve() -> None:
         async with embedded_crown(capabilities=()) as crown:
-            ready.append((crown.url, crown.token))
+            ready.append((crown.url, crown.token or ""))
             started.set()
             await asyncio.to_thread(over.wait)
 
@@ -162,6 +165,29 @@ def test_a_crown_that_does_not_accept_the_token() -> None:
             {"CROWN_WS_URL": url, "CROWN_TOKEN": "wrong-token", "RAZAR_METRICS_PORT": "0"}, timeout=5
         )
     assert row.status == "unhealthy" and row.http_code == 401 and "CROWN_TOKEN" in row.hint
+
+
+def test_a_crown_behind_a_redirect_is_not_followed() -> None:
+    with crown() as (url, token), serving(answering(http("", 302, Location=url))) as moved:
+        environ = {"CROWN_WS_URL": moved.url("/", "ws"), "CROWN_TOKEN": token, "RAZAR_METRICS_PORT": "0"}
+        (row, _) = check_all(environ, timeout=5)
+    assert row.status == "unhealthy" and row.http_code == 302 and "redirect" in row.hint
+
+
+def test_a_websocket_that_is_no_crown() -> None:
+    def open_websocket(connection: socket.socket, request: Request, released: threading.Event) -> None:
+        # RFC 6455, 4.2.2, without a subprotocol.
+        key = request.headers["sec-websocket-key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        head = (
+            f"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}"
+        )
+        connection.sendall(head.encode() + b"\r\n\r\n")
+        released.wait(1)
+
+    with serving(open_websocket) as server:
+        (row, _) = check_all({"CROWN_WS_URL": server.url("/", "ws"), "RAZAR_METRICS_PORT": "0"}, timeout=5)
+    assert row.status == "unhealthy" and "razar.crown.v1" in row.hint
 
 
 def test_the_recorded_payloads_are_sent_only_when_asked_for_and_the_cost_is_told_first() -> None:

@@ -14,7 +14,7 @@ from tests.agents.server import answering, http, serving
 KEY = "k-errors-0123456789"
 
 
-def failure(body: Any, status: int, **headers: str) -> errors.AgentError:
+def failure(body: Any, status: int, **headers: Any) -> errors.AgentError:
     with (
         serving(answering(http(body, status, **headers))) as server,
         pytest.raises(errors.AgentError) as caught,

@@ -9,7 +9,7 @@ import pytest
 
 from agents.razar.own_keys import WITHHELD, OwnKeys
 
-KEY = "sk-a/b+c=d&e f-0123"
+KEY = "sk->>>???>>>/b+c=d&e f"
 
 
 @pytest.mark.parametrize("before", range(4))
@@ -17,6 +17,7 @@ KEY = "sk-a/b+c=d&e f-0123"
 def test_base64_is_seen_through_at_every_offset(before: int, after: int) -> None:
     data = b"\xffx" * before + KEY.encode() + b"\xff" * after
     keys = OwnKeys([KEY])
+    assert {"-", "_"} & set(base64.urlsafe_b64encode(data).decode())
     for coded in (
         base64.b64encode(data),
         base64.urlsafe_b64encode(data),

@@ -126,7 +126,7 @@ def test_an_interrupt_while_leftovers_are_stopped_does_not_forget_them(mission: 
 
 FAULTY = """
 import sys
-from razar.outputs import Outputs
+from razar.boot.outputs import Outputs
 
 async def flush(self):
     raise RuntimeError("a fault of our own")

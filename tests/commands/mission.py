@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from razar.control_client import NotRunningError, UnresponsiveError, connect
+from razar.control.client import NotRunningError, UnresponsiveError, connect
 from tests.support.waiting import until_sync
 
 __all__ = ["COMPONENTS", "Folder", "component", "razar", "running"]

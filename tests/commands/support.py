@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from razar.config.model import Component, Dependency, MissionConfig, Probe, Restart, Stop
-from razar.control import ControlServer
-from razar.control_socket import SOCKET_NAME
+from razar.control.address import SOCKET_NAME
+from razar.control.server import ControlServer
 from razar.engine import effects, events
 from razar.engine.plan import compile_plan
 from razar.runtime import Clock, Runtime

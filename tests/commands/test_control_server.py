@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from razar import control
-from razar.control import ControlError
-from razar.control_client import NotRunningError, RefusedError, UnresponsiveError, connect
-from razar.control_socket import REQUEST_LIMIT, SOCKET_NAME
-from razar.mission_lock import MissionLock
+from razar.boot.mission_lock import MissionLock
+from razar.control import server as control
+from razar.control.address import REQUEST_LIMIT, SOCKET_NAME
+from razar.control.client import NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.control.server import ControlError
 from tests.commands.support import ask, component, house
 from tests.support.waiting import until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from razar.mission_lock import MissionLock
+from razar.boot.mission_lock import MissionLock
 from tests.commands.mission import Folder, component, razar, running
 
 

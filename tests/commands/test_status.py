@@ -8,7 +8,7 @@ import signal
 import socket
 from pathlib import Path
 
-from razar.mission_lock import MissionLock
+from razar.boot.mission_lock import MissionLock
 from tests.commands.mission import Folder, component, razar, running
 from tests.support.waiting import until_sync
 

@@ -282,7 +282,7 @@ async def test_a_record_that_cannot_be_written_is_told_and_no_failure(tmp_path: 
         outcome = await shake(f"ws://127.0.0.1:{port}", tmp_path)
     assert outcome.accepted
     assert [warning.split(":")[0] for warning in outcome.warnings] == [
-        "the mission brief could not be archived",
+        f"the mission brief could not be archived in {tmp_path}/mission_briefs",
         "the sent frame could not be recorded",
         "the received frame could not be recorded",
     ]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from razar.crown.briefs import KEEP, archive_brief, archive_response, make_brief
 from razar.crown.protocol import brief_frame, check_brief
-from razar.mission_briefs import KEEP, archive_brief, archive_response, make_brief
 
 AT = 1758412805.0
 NAME = "demo_2025-09-21T00-00-05Z"

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from razar.config.model import CrownSettings
-from razar.model_launcher import find_launcher, launch_model
+from razar.crown.model_launcher import find_launcher, launch_model
 from tests.support.waiting import until, until_sync
 
 REPOSITORY = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from razar.boot_options import EXIT_CODES
+from razar.boot.options import EXIT_CODES
 from razar.config.load import load_mission
 
 ROOT = Path(__file__).parents[2]

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from razar import metrics_server
 from razar.metrics import TABLE, Store, init_metrics
+from razar.projections import metrics_server
 from tests.support.waiting import until_sync
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -165,7 +165,11 @@ def test_a_real_prometheus_scrapes_what_we_export_and_fires(prometheus: Promethe
         "basic_service",
     }
     for name in ("success", "failure", "retries"):
-        found = until_sync(lambda name=name: prometheus.query(f"razar_ai_invocation_{name}_total"), 30)
+
+        def exported(name: str = name) -> list[tuple[dict[str, str], float]]:
+            return prometheus.query(f"razar_ai_invocation_{name}_total")
+
+        found = until_sync(exported, 30)
         assert {(metric["component"], value) for metric, value in found} == {
             ("crown_router", 0.0),
             ("basic_service", 0.0),

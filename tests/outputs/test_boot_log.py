@@ -8,12 +8,12 @@ from typing import get_args
 
 import pytest
 
-from razar.boot_log import BootLog
 from razar.config.model import Dependency, Restart
 from razar.engine import events
 from razar.engine.facts import MissionSettled, Transition
 from razar.engine.state import State
-from razar.wording import lines_of
+from razar.projections.boot_log import BootLog
+from razar.projections.wording import lines_of
 
 from .conftest import SmallDisk
 from .support import Story, component

@@ -16,9 +16,9 @@ from typing import TextIO
 import pytest
 
 from razar.console import Console, JsonConsole, PlainConsole, make_console
-from razar.console_live import ROWS, Board, LiveConsole
 from razar.engine import events
 from razar.engine.facts import Transition
+from razar.projections.console_live import ROWS, Board, LiveConsole
 from tests.support.waiting import until_sync
 
 from .support import Story, component

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from razar.environment_edit import EditError, add_dependency
+from razar.issues.environment_edit import EditError, add_dependency
 
 #: (before, after); every text begins with ``environments:``.
 CASES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from razar.boot_log import BootLog
 from razar.issue_analyzer import analyse, main
+from razar.projections.boot_log import BootLog
 
 from .support import Story, component
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from razar.issue_classes import REMEDIATION, classify
-from razar.package_names import is_known, package_of
+from razar.issues.classes import REMEDIATION, classify
+from razar.issues.package_names import is_known, package_of
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from razar import metrics_server
 from razar.engine import events
 from razar.metrics import TABLE, MissionMetrics, Store, init_metrics
+from razar.projections import metrics_server
 
 from .support import Story, component
 

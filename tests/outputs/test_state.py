@@ -15,7 +15,7 @@ import pytest
 from razar.engine import events
 from razar.engine.facts import Transition
 from razar.engine.state import State
-from razar.recent_events import RecentEvents
+from razar.projections.recent_events import RecentEvents
 from razar.state import StateFile, load_previous, render
 from tests.support.waiting import until_sync
 

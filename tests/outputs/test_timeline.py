@@ -12,7 +12,7 @@ import pytest
 
 from razar.engine import events
 from razar.mission_logger import Journal, Record
-from razar.timeline import describe
+from razar.projections.timeline import describe
 
 from .support import BEGAN
 from .test_journal import ALL
@@ -155,8 +155,8 @@ HEAVY = (
 def test_the_boot_path_imports_nothing_heavy() -> None:
     code = (
         "import asyncio, msgspec, sys; before = set(sys.modules)\n"
-        "import razar.boot_log, razar.console, razar.metrics, razar.mission_logger\n"
-        "import razar.quarantine_manager, razar.recent_events, razar.state, razar.tracing\n"
+        "import razar.projections.boot_log, razar.console, razar.metrics, razar.mission_logger\n"
+        "import razar.quarantine_manager, razar.projections.recent_events, razar.state, razar.tracing\n"
         "import razar.utils.logging\n"
         "print(*(set(sys.modules) - before), sep='\\n')"
     )

@@ -16,7 +16,7 @@ from razar.engine.events import ProbeFailed, ProbePassed
 from razar.health_checks import Prober
 from razar.launchers.local import LocalLauncher
 from razar.launchers.processes import run
-from razar.notify import NotifySocket
+from razar.probes.notify_socket import NotifySocket
 from tests.probes.checking import unused_evaluate
 from tests.support.components import Events, launch_spec, probe_target, python, read_pid
 from tests.support.waiting import until

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from agents.razar.code_repair import approve, keep, recover, reject, rollback
-from agents.razar.patching import journal
+from agents.razar.patching import journal, transaction
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.sandbox import CommandLimits
 from agents.razar.patching.tree import digest
 from tests.repair.support import APP, FIX, Mission, content, edit
+from tests.support.waiting import until
 
 FIXED = APP.replace(*FIX)
 
@@ -240,3 +243,41 @@ def test_ids_that_are_none_are_refused(tmp_path: Path, id: str) -> None:
         with pytest.raises(Refusal):
             function(id, logs=str(tmp_path))
     assert journal.known(str(tmp_path)) == []
+
+
+async def test_a_cancelled_repair_leaves_nothing(tmp_path: Path) -> None:
+    mission = Mission(tmp_path, test="import app, time\ntime.sleep(600)\n")
+    before = mission.files()
+    task = asyncio.ensure_future(mission.repair(edit()))
+    await until(lambda: list(mission.logs.glob("repairs/*/work/sandbox.json")))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert mission.files() == before
+    assert not list(mission.logs.glob("repairs/*/work"))
+
+
+async def test_a_repair_cancelled_during_the_swap_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mission = Mission(tmp_path)
+    before = mission.files()
+    really, swapping = transaction.apply, threading.Event()
+
+    def slowly(logs: str, id: str) -> journal.Manifest:
+        swapping.set()
+        assert cancelled.wait(10)
+        return really(logs, id)
+
+    cancelled = threading.Event()
+    monkeypatch.setattr(transaction, "apply", slowly)
+    task = asyncio.ensure_future(mission.repair(edit()))
+    await until(swapping.is_set)
+    task.cancel()
+    await asyncio.sleep(0)
+    cancelled.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert mission.files() == before
+    (id,) = journal.known(str(mission.logs))
+    assert journal.state_of(str(mission.logs), id) == "rolled_back"

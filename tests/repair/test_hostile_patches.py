@@ -79,15 +79,40 @@ async def test_files_that_judge_build_or_start_the_component(tmp_path: Path, pat
     )
 
 
-async def test_files_that_tests_and_probes_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sh", "-c", "cd . && python src/verify.py && true"),
+        ("python", "src/verify.py"),
+        ("python", "-X", "dev", "./src/verify.py", "--fast"),
+        ("python3.11", "-m", "src.verify"),
+        ("src/verify.py", "--quick"),
+        ("python", "-m", "pytest", "-q", "src/verify.py::test_it"),
+        ("pytest", "src/verify.py"),
+        ("python", "-c", "import runpy; runpy.run_path('src/verify.py')"),
+    ],
+)
+async def test_files_that_tests_and_probes_run(tmp_path: Path, command: tuple[str, ...]) -> None:
     mission = Mission(tmp_path)
     (mission.root / "src" / "verify.py").write_text(SAFE)
-    scope = msgspec.structs.replace(mission.scope, tests=(("sh", "-c", "python src/verify.py && true"),))
-    assert "named by a test or probe" in await mission.refused(edit("src/verify.py", "1", "2"), scope=scope)
-    policy = PatchPolicy(commands=(("src/verify.py", "--quick"),))
-    assert "named by a test or probe" in await mission.refused(edit("src/verify.py", "1", "2"), policy=policy)
-    policy = PatchPolicy(protected=("src/v*",))
-    assert "protected" in await mission.refused(edit("src/verify.py", "1", "2"), policy=policy)
+    change = edit("src/verify.py", "1", "2")
+    scope = msgspec.structs.replace(mission.scope, tests=(command,))
+    assert "named by a test or probe" in await mission.refused(change, scope=scope)
+    assert "named by a test or probe" in await mission.refused(
+        change, policy=PatchPolicy(commands=(command,))
+    )
+
+
+async def test_protected_files(tmp_path: Path) -> None:
+    assert "protected" in await Mission(tmp_path).refused(edit(), policy=PatchPolicy(protected=("src/a*",)))
+
+
+async def test_a_file_that_a_test_merely_compiles_may_be_changed(tmp_path: Path) -> None:
+    mission = Mission(tmp_path)
+    compiling = ("python", "-m", "py_compile", "src/app.py")
+    scope = msgspec.structs.replace(mission.scope, tests=(compiling,))
+    outcome = await mission.repair(edit(), scope=scope)
+    assert outcome, outcome.reason
 
 
 async def test_the_component_s_own_health_handler(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ class Folder:
         journal.prepare(self.logs, id, "component", str(self.root), self.changes(version))
         return id
 
-    def step(self, choice: str) -> None:
+    def step(self, choice: str, id: str | None = None) -> None:
         version = self.version()
-        id = self.prepare(version)
+        id = id or self.prepare(version)
         transaction.apply(self.logs, id)
         if choice == "keep":
             transaction.keep(self.logs, id)
@@ -72,9 +72,11 @@ class Folder:
 def work_until_killed(folder: Folder, ready: int) -> NoReturn:
     """Change the files again and again; only a signal ends it, or a fault, which exits with 1."""
     try:
+        id: str | None = folder.prepare()
         os.write(ready, b"x")
         while True:
-            folder.step(random.choice(("rollback", "recover")))
+            folder.step(random.choice(("rollback", "recover")), id)
+            id = None
     finally:
         os._exit(1)
 
@@ -82,6 +84,10 @@ def work_until_killed(folder: Folder, ready: int) -> NoReturn:
 def test_kills_at_random_instants_leave_everything_as_it_was(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     interrupted = 0
+    id = folder.prepare()
+    begun = time.monotonic()
+    folder.step("rollback", id)
+    duration = time.monotonic() - begun
     for _ in range(ROUNDS):
         reading, writing = os.pipe()
         child = os.fork()
@@ -90,7 +96,7 @@ def test_kills_at_random_instants_leave_everything_as_it_was(tmp_path: Path) -> 
         os.close(writing)
         assert os.read(reading, 1) == b"x"
         os.close(reading)
-        time.sleep(random.uniform(0, 0.06))  # The random instant, not a wait.
+        time.sleep(random.uniform(0, 2 * duration))  # The random instant, not a wait.
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         interrupted += len(transaction.recover(folder.logs))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
-from agents.razar.patching.policy import Change
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import digest
 from razar.utils import files
+
+if TYPE_CHECKING:
+    from agents.razar.patching.policy import Change
 
 __all__ = [
     "FOLDER",
@@ -134,12 +136,12 @@ def prepare(
     """Store both versions of every file and what is to be done, on the disk; state ``proposed``."""
     folder = folder_of(logs, id)
     for name in ("original", "patched"):
-        os.makedirs(os.path.join(folder, name), mode=0o750, exist_ok=True)
+        os.makedirs(os.path.join(folder, name), mode=0o700, exist_ok=True)
     entries = []
     for number, change in enumerate(changes):
         if change.before is not None:
-            files.replace(os.path.join(folder, "original", str(number)), change.before)
-        files.replace(os.path.join(folder, "patched", str(number)), change.after)
+            files.replace(os.path.join(folder, "original", str(number)), change.before, mode=0o600)
+        files.replace(os.path.join(folder, "patched", str(number)), change.after, mode=0o600)
         entries.append(
             Entry(
                 path=change.path,

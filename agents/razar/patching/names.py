@@ -35,6 +35,8 @@ _BUILD_FILE = re.compile(
 _STARTUP_FILE = re.compile(
     r"(?:site|user)customize\.py|.*\.(?:pth|pyc|pyo|pyd|so|dylib|dll|exe|whl|egg|jar|class|o|a)"
 )
+_INTERPRETER = re.compile(r"(?:python|pypy|node|ruby|perl|php|deno|bun)[0-9.]*|(?:ba|da|z|k)?sh")
+_RUNNERS = frozenset("ava bats jest mocha nose2 phpunit pytest py.test rspec tap tox unittest vitest".split())
 _STORE_FOLDERS = frozenset(
     {"__pycache__", "githooks", "missions", "node_modules", "razar_env.lock", "site-packages"}
 )
@@ -88,10 +90,47 @@ def check_purpose(path: str, *, new: bool) -> None:
 
 
 def named_in(path: str, commands: Iterable[Iterable[str]]) -> bool:
-    """Tell whether one of the commands names this file, alone or within a word (``x.py::test``)."""
-    for command in commands:
-        for word in command:
-            for part in re.split(r"[\s;&|=:'\"()]+", word):
-                if part.removeprefix("./") == path:
-                    return True
-    return False
+    """Tell whether a file is the program of one of the commands, or what its test runner is given.
+
+    A file that is merely an argument (of a compiler, of a linter) does not judge anything.
+    """
+    return any(path in {_plain(name) for name in _judges(list(command))} for command in commands)
+
+
+def _plain(name: str) -> str:
+    """Without the name of a test, and without ``./``."""
+    return name.partition("::")[0].removeprefix("./")
+
+
+def _judges(words: list[str]) -> Iterable[str]:
+    if not words:
+        return
+    program, rest = words[0], words[1:]
+    kind = os.path.basename(program)
+    if _INTERPRETER.fullmatch(kind):
+        if "-c" in rest or "-e" in rest:
+            yield from _named_in_code(rest)
+            return
+        if "-m" in rest[:-1]:
+            program, rest = rest[rest.index("-m") + 1], rest[rest.index("-m") + 2 :]
+            kind = program
+            yield program.replace(".", "/") + ".py"
+            yield program.replace(".", "/") + "/__main__.py"
+        else:
+            arguments = [word for word in rest if not word.startswith("-")]
+            # The value of an option (-X dev) is no file; the script is what looks like one.
+            files = [number for number, word in enumerate(arguments) if "/" in word or "." in word]
+            at = files[0] if files else 0
+            program, rest = "".join(arguments[at : at + 1]), arguments[at + 1 :]
+            kind = os.path.basename(program)
+    yield program
+    if kind in _RUNNERS:
+        yield from rest
+
+
+def _named_in_code(words: list[str]) -> Iterable[str]:
+    """Every word of a program that is given on the command line, and what the commands in it run."""
+    for text in words:
+        yield from re.split(r"[\s;&|=:,'\"()]+", text) if "'" in text or '"' in text else ()
+        for part in re.split(r"[;&|\n]+", text):
+            yield from _judges(part.split())

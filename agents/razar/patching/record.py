@@ -6,17 +6,19 @@ import os
 import time
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
-from agents.razar.patching.journal import Entry
-from agents.razar.patching.sandbox import CommandRun
 from razar.utils import files
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import redact
 from razar.utils.times import utc_micro
+
+if TYPE_CHECKING:
+    from agents.razar.patching.journal import Entry
+    from agents.razar.patching.sandbox import CommandRun
 
 __all__ = ["FILE_NAME", "FileDigests", "PatchStatus", "forget", "key_of", "log_patch", "remember", "tried"]
 

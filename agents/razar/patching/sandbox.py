@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from typing import Literal
@@ -64,6 +63,8 @@ _available: dict[tuple[Mode, ...], Mode] = {}
 
 async def available(modes: tuple[Mode, ...] = MODES) -> Mode:
     """The strongest of ``modes`` that works on this machine. Raises Refusal if none does."""
+    import tempfile
+
     if modes not in _available:
         for mode in modes:
             with tempfile.TemporaryDirectory(prefix="razar-sandbox-") as folder:
@@ -228,6 +229,9 @@ class Sandbox:
         ]
         for path in shown:
             argv += ["--ro-bind", path, path]
+        for path in hidden:
+            if os.path.isdir(path) and path != "/tmp":
+                argv += ["--remount-ro", path]
         with open(report, "wb"):
             pass
         return [*argv, "--bind", report, _REPORT_INSIDE, "--chdir", self.root, "--"]

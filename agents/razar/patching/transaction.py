@@ -189,6 +189,8 @@ def rollback(logs: str, id: str) -> tuple[Manifest, tuple[str, ...]]:
         state = state_of(logs, id)
         if state in ("proposed", "rejected"):
             raise Refusal(f"the repair {id} was never applied")
+        if state in ("rolled_back", "reverted"):
+            return manifest, ()  # Whatever is there now came later.
         return manifest, _restore(
             logs, manifest, "reverted" if state in ("kept", "reverted") else "rolled_back"
         )

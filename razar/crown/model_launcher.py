@@ -17,6 +17,8 @@ from razar.utils.times import utc
 
 __all__ = ["TIMEOUT", "find_launcher", "launch_model"]
 
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
 #: How long a launcher may take, in seconds, and how much sooner it is told to give up by itself.
 TIMEOUT = 900.0
 MARGIN = 30.0
@@ -39,7 +41,7 @@ def find_launcher(settings: CrownSettings, root: str) -> str:
     own = os.path.join(root, "scripts", "crown_model_launcher.sh")
     if os.path.isfile(own):
         return own
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "crown_model_launcher.sh")
+    return os.path.join(_PACKAGE, "data", "crown_model_launcher.sh")
 
 
 async def launch_model(

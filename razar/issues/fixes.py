@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from razar.environment_edit import EditError, add_dependency, layers
 from razar.issue_analyzer import Finding
-from razar.package_names import is_known, normalise
+from razar.issues.environment_edit import EditError, add_dependency, layers
+from razar.issues.package_names import is_known, normalise
 from razar.utils import files
 from razar.utils.redaction import one_line
 from razar.utils.times import file_stamp

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from razar.component_environment import Interpreter, inherited, launch_spec
+from razar.boot.component_environment import Interpreter, inherited, launch_spec
 from razar.config.model import MissionConfig
 from razar.engine import effects, events
 from razar.engine.plan import Plan
 from razar.health_checks import Prober, ProbeTarget, file_stamp, port_conflict
 from razar.launchers.base import Launcher, LaunchError
-from razar.wording import Level
+from razar.projections.wording import Level
 
 __all__ = ["MissionAdapters"]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 from razar.engine import events
 from razar.engine.events import Event
+from razar.projections.wording import Level
 from razar.tracing import Span
-from razar.wording import Level
 
 __all__ = ["initialise"]
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from razar.stop_signals import STOP_SIGNALS
+from razar.boot.stop_signals import STOP_SIGNALS
 
 __all__ = ["VARIABLE", "Teller", "boot_in_background"]
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from razar.control_socket import ANSWER_LIMIT, LOCK_NAME, SOCKET_NAME, address
-from razar.mission_lock import MissionLock
+from razar.boot.mission_lock import MissionLock
+from razar.control.address import ANSWER_LIMIT, LOCK_NAME, SOCKET_NAME, address
 
 __all__ = ["Connection", "NotRunningError", "RefusedError", "UnresponsiveError", "connect", "supervisor"]
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 from razar.console import BACKLOG, PATIENCE, PlainConsole
 from razar.engine.facts import Fact, MissionSettled, MissionStopped, Transition
 from razar.engine.state import MissionState
+from razar.projections.wording import Level, Line, lines_of
 from razar.utils.redaction import one_line
-from razar.wording import Level, Line, lines_of
 
 if TYPE_CHECKING:
     from rich.console import Console as Screen

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from razar.engine.facts import Fact
 from razar.engine.state import MissionState
+from razar.projections.wording import Level, Line, lines_of
 from razar.utils import files
 from razar.utils.line_file import LineFile
 from razar.utils.redaction import one_line
 from razar.utils.times import utc
-from razar.wording import Level, Line, lines_of
 
 __all__ = ["KEEP", "ROTATE_AT", "BootLog"]
 

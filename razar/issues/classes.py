@@ -9,8 +9,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from razar.package_names import package_of
-from razar.tracebacks import Raised, TracebackReader
+from razar.issues.package_names import package_of
+from razar.issues.tracebacks import Raised, TracebackReader
 from razar.utils.redaction import one_line
 
 __all__ = ["REMEDIATION", "Issue", "IssueClass", "classify", "classify_line", "classify_raised", "tells"]

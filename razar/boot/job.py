@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
-from razar import stop_signals
-from razar.boot_options import BootOptions
+from razar.boot import stop_signals
+from razar.boot.adapters import MissionAdapters
+from razar.boot.options import BootOptions
+from razar.boot.outputs import Outputs
 from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.crown.result import Handshake
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
-from razar.mission_adapters import MissionAdapters
-from razar.outputs import Outputs
 from razar.runtime import Clock, Runtime
 
 __all__ = ["Boot", "PreparationError"]
@@ -126,7 +126,7 @@ class Boot:
             crown.cancel()
             await asyncio.gather(crown, return_exceptions=True)
             raise
-        from razar.conditions import ConditionError, evaluate_conditions
+        from razar.boot.conditions import ConditionError, evaluate_conditions
 
         try:
             skipped = evaluate_conditions(self._config, self._environ, handshake.capabilities)
@@ -207,7 +207,7 @@ class Boot:
             self._runtime.report(events.HandshakeCompleted(handshake.to_state()))
             return handshake
         from razar import crown_handshake
-        from razar.mission_briefs import make_brief
+        from razar.crown.briefs import make_brief
 
         brief = self._brief
         if brief is None:
@@ -251,8 +251,8 @@ class Boot:
             self._begin_beside(self._launch_model(model))
 
     async def _launch_model(self, model: str) -> None:
-        from razar.component_environment import inherited
-        from razar.model_launcher import launch_model
+        from razar.boot.component_environment import inherited
+        from razar.crown.model_launcher import launch_model
 
         result = await launch_model(
             self._config.crown,
@@ -291,14 +291,14 @@ class Boot:
     async def _ask_native_services(self) -> None:
         """Memory and expression core: the mission does not depend on them."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
-        from razar import native_services
+        from razar.boot import native_services
 
         await native_services.initialise(
             self._logs, report=self._runtime.report, say=self._out.say, span=self._out.trace.child
         )
 
     async def _open_control(self, lifetime: AsyncExitStack) -> None:
-        from razar.control import ControlServer
+        from razar.control.server import ControlServer
 
         server = ControlServer(
             self._runtime,

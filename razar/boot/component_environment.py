@@ -32,7 +32,11 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
     Python components write unbuffered, so that their last lines are in the log when they die.
     """
-    env = {name: value for name, value in environ.items() if name not in WITHHELD}
+    env = {
+        name: value
+        for name, value in environ.items()
+        if name not in WITHHELD and not name.startswith("RAZAR_CONNECTOR_")
+    }
     env.setdefault("PYTHONUNBUFFERED", "1")
     return env
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from razar.package_names import normalise
+from razar.issues.package_names import normalise
 
 __all__ = ["EditError", "add_dependency", "layers"]
 

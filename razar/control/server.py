@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from razar.control_requests import Mission, Refusal, Request, Requests, parse
-from razar.control_socket import REQUEST_LIMIT, address
+from razar.control.address import REQUEST_LIMIT, address
+from razar.control.requests import Mission, Refusal, Request, Requests, parse
 
 __all__ = ["ControlError", "ControlServer"]
 
@@ -37,7 +37,7 @@ class ControlServer:
     """Serves ``razar.sock``: one JSON object a line in, one or several out.
 
     A request is ``{"request": "ping" | "status" | "stop" | "restart" | "release", …}`` with the
-    fields of :class:`~razar.control_requests.Request`. Each answer ends in a line
+    fields of :class:`~razar.control.requests.Request`. Each answer ends in a line
     ``{"ok": true, "result": {…}}`` or ``{"ok": false, "code": "…", "error": "…"}``; before it
     there may be lines ``{"progress": {…}}``.
 

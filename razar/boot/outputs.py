@@ -7,8 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from razar.boot_log import BootLog
-from razar.boot_options import BootOptions
+from razar.boot.options import BootOptions
 from razar.config.model import MissionConfig
 from razar.console import make_console
 from razar.engine.events import EnvironmentPrepared
@@ -19,13 +18,14 @@ from razar.engine.recovery import Remains, remains
 from razar.engine.state import MissionState
 from razar.metrics import MissionMetrics, init_metrics
 from razar.mission_logger import Journal, read
+from razar.projections.boot_log import BootLog
+from razar.projections.recent_events import RecentEvents
+from razar.projections.wording import Level
 from razar.quarantine_manager import Entry, QuarantineManager, definition_digest
-from razar.recent_events import RecentEvents
 from razar.state import StateFile, load_previous, render
 from razar.tracing import ENVIRONMENT, BootTrace, Tracer
 from razar.utils import redaction
 from razar.utils.logging import use_folder
-from razar.wording import Level
 
 __all__ = ["Outputs"]
 
@@ -184,7 +184,7 @@ class Outputs:
 
     def quarantine(self, component: str, error: str, tail: tuple[str, ...]) -> None:
         """Put a component into quarantine, with its class and what to do about it."""
-        from razar.issue_classes import classify
+        from razar.issues.classes import classify
 
         issue = classify(error, tail)
         digest = definition_digest(self._plan.components[component])

@@ -1,0 +1,1 @@
+"""One boot from start to end, and what it needs around it."""

@@ -1,0 +1,1 @@
+"""What the facts look like to people: log, console, timeline, and the pages that are served."""
