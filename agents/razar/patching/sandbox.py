@@ -27,6 +27,8 @@ Mode = Literal["bubblewrap", "namespaces", "landlock", "limits"]
 MODES: tuple[Mode, ...] = ("bubblewrap", "namespaces", "landlock", "limits")
 _FAILED = 125
 _TAIL = 4000
+#: Bubblewrap before 0.7 knows no size; then it is not used.
+_EMPTY = ["--size", str(64 << 20), "--tmpfs"]
 _JAIL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jail.py")
 
 
@@ -214,7 +216,7 @@ class Sandbox:
             argv += ["--setenv", name, value]
         argv += ["--ro-bind", "/", "/"]
         for path in hidden:
-            argv += ["--tmpfs", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
+            argv += [*_EMPTY, path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
         # Root's own number keeps its rights on the files of /proc/sys, capabilities or not.
         argv += [
             "--dev",
