@@ -154,7 +154,7 @@ def test_redaction_knows_variables_urls_and_both_spellings() -> None:
         ("mine @ ./packages/mine", "mine @ packages/mine", "/srv/mission/packages/mine"),
         ("mine @ file:///srv/mission/my%20own", "mine @ my own", "/srv/mission/my own"),
         ("/srv/mission/mine", "mine", "/srv/mission/mine"),
-        ("../shared/mine", "../shared/mine", "/srv/shared/mine"),
+        ("../common/mine", "../common/mine", "/srv/common/mine"),
         ("/opt/mine-1.0-py3-none-any.whl",) * 3,
         ("mine-1.0-py3-none-any.whl", "mine-1.0-py3-none-any.whl", "/srv/mission/mine-1.0-py3-none-any.whl"),
     ],

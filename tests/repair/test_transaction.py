@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +17,7 @@ import pytest
 from agents.razar.patching import journal, transaction
 from agents.razar.patching.policy import Change
 from agents.razar.patching.refusal import Refusal
+from agents.razar.patching.tree import Tree
 
 ROUNDS = int(os.environ.get("RAZAR_KILL_ROUNDS", "30"))
 MODES = {"a.py": 0o751, "inner/b.py": 0o600, "c.py": 0o644}
@@ -300,3 +303,53 @@ def test_what_was_never_prepared_is_cleared_away(tmp_path: Path) -> None:
     (Path(folder.logs) / "repairs" / id / "original").mkdir(parents=True)
     assert transaction.recover(folder.logs) == []
     assert journal.known(folder.logs) == []
+
+
+def test_a_hard_link_made_before_the_swap_stops_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    id = folder.prepare()
+    os.link(folder.root / "a.py", tmp_path / "elsewhere.py")
+    with pytest.raises(Refusal, match="hard links"):
+        transaction.apply(folder.logs, id)
+    (tmp_path / "elsewhere.py").unlink()
+    assert folder.version() == 0
+
+
+def during_the_last_stage(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Have ``act`` called when all new files lie beside the old ones and none is in place yet."""
+    really = transaction._stage
+
+    def stage(tree: Tree, logs: str, manifest: journal.Manifest, number: int, entry: journal.Entry) -> None:
+        really(tree, logs, manifest, number, entry)
+        if number == len(manifest.entries) - 1:
+            act()
+
+    monkeypatch.setattr(transaction, "_stage", stage)
+
+
+def test_a_file_changed_in_the_midst_of_the_swap_stops_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(tmp_path)
+    id = folder.prepare()
+    during_the_last_stage(monkeypatch, lambda: (folder.root / "c.py").write_text("mine\n") and None)
+    with pytest.raises(Refusal, match=r"'c\.py' was changed"):
+        transaction.apply(folder.logs, id)
+    assert (folder.root / "c.py").read_text() == "mine\n"
+    (folder.root / "c.py").write_text("version 0\n")
+    assert folder.version() == 0
+
+
+def test_the_lock_is_held_during_the_swap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    id = folder.prepare()
+    refused = []
+
+    def try_lock() -> None:
+        with open(Path(folder.logs) / "repairs" / ".lock") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        refused.append(True)
+
+    during_the_last_stage(monkeypatch, try_lock)
+    transaction.apply(folder.logs, id)
+    assert refused == [True]
