@@ -138,18 +138,23 @@ async def repair_module(
         proven=trial.proven,
     )
     _write_report(trial, outcome)
-    record.log_patch(
-        trial.logs,
-        component=component,
-        attempt=attempt,
-        agent=agent,
-        id=trial.id,
-        status=status,
-        reason=reason,
-        diff=trial.diff,
-        files_changed=trial.files,
-        tests=trial.tests,
-    )
+    try:
+        record.log_patch(
+            trial.logs,
+            component=component,
+            attempt=attempt,
+            agent=agent,
+            id=trial.id,
+            status=status,
+            reason=reason,
+            diff=trial.diff,
+            files_changed=trial.files,
+            tests=trial.tests,
+        )
+    except OSError:
+        if status == "applied":
+            await asyncio.to_thread(transaction.rollback, trial.logs, trial.id)  # No change without a record.
+        raise
     return outcome
 
 

@@ -158,7 +158,10 @@ def test_a_mission_in_the_folder_of_missions(mission: Make, tmp_path: Path) -> N
     (tmp_path / "missions").mkdir()
     (tmp_path / "boot_config.json").rename(tmp_path / "missions" / "demo.json")
     assert one.boot() == 0
-    assert json.loads((tmp_path / "missions" / "logs" / "demo" / "razar_state.json").read_text())["mission"] == "demo"
+    assert (
+        json.loads((tmp_path / "missions" / "logs" / "demo" / "razar_state.json").read_text())["mission"]
+        == "demo"
+    )
     assert one.processes() == []
 
 

@@ -281,3 +281,12 @@ async def test_a_repair_cancelled_during_the_swap_is_undone(
     assert mission.files() == before
     (id,) = journal.known(str(mission.logs))
     assert journal.state_of(str(mission.logs), id) == "rolled_back"
+
+
+async def test_there_is_no_change_without_a_record(tmp_path: Path) -> None:
+    mission = Mission(tmp_path)
+    before = mission.files()
+    (mission.logs / "razar_ai_patches.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        await mission.repair(edit())
+    assert mission.files() == before

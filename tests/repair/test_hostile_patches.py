@@ -282,3 +282,10 @@ async def test_new_files_are_never_executable(tmp_path: Path) -> None:
     mission = Mission(tmp_path, test=None)
     assert await mission.repair(content("src/new.sh", "echo hello\n"))
     assert (mission.root / "src" / "new.sh").stat().st_mode & 0o7777 == 0o644
+
+
+async def test_code_that_is_nested_too_deeply_to_be_compared(tmp_path: Path) -> None:
+    deep = " + ".join(["1"] * 1500)
+    mission = Mission(tmp_path, app=f"def health():\n    return {deep}\n\n\nx = 1\n", test=None)
+    reason = await mission.refused(edit(old="x = 1", new="x = 2"))
+    assert "nested too deeply" in reason

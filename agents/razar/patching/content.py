@@ -123,7 +123,10 @@ def check_kept(path: str, before: str | None, after: str, health_paths: tuple[st
         gone = sorted(_public(old) - _public(new))
         if gone:
             raise Refusal(f"the patch takes {', '.join(gone)} out of {path!a}; others may use it")
-        same = _health_code(old, health_paths) == _health_code(new, health_paths)
+        try:
+            same = _health_code(old, health_paths) == _health_code(new, health_paths)
+        except RecursionError:
+            raise Refusal(f"{path!a} is nested too deeply to be compared") from None
     else:
         was, now = ([x for x in text.splitlines() if _mentions(x, health_paths)] for text in (before, after))
         same = was == now

@@ -59,9 +59,12 @@ fn call(expr: &IdedExpr, call: &CallExpr) -> IdedExpr {
         operators::ADD if is_accumulator(&call.args[0]) => args.map(instrument).collect(),
         operators::INDEX => vec![instrument(&call.args[0]), wrapped(meter::CHECK_INDEX, &call.args[1])],
         // These copy the element they find.
-        operators::OPT_INDEX | operators::OPT_SELECT => {
-            let copied = with_args(expr.id, call, args.map(instrument).collect());
-            return call_to(meter::CHARGE, vec![copied]);
+        operators::OPT_INDEX => {
+            let args = vec![instrument(&call.args[0]), wrapped(meter::CHECK_INDEX, &call.args[1])];
+            return call_to(meter::CHARGE, vec![with_args(expr.id, call, args)]);
+        }
+        operators::OPT_SELECT => {
+            return call_to(meter::CHARGE, vec![with_args(expr.id, call, args.map(instrument).collect())]);
         }
         operators::IN => vec![charged(&call.args[0]), wrapped(meter::CHARGE_SEARCH, &call.args[1])],
         operators::EQUALS | operators::NOT_EQUALS if call.args.iter().any(is_scalar_literal) => {
@@ -186,7 +189,9 @@ fn charged(expr: &IdedExpr) -> IdedExpr {
 }
 
 fn wrapped(guard: &str, expr: &IdedExpr) -> IdedExpr {
-    if is_scalar_literal(expr) { expr.clone() } else { call_to(guard, vec![instrument(expr)]) }
+    let fraction =
+        guard == meter::CHECK_INDEX && matches!(&expr.expr, Expr::Literal(LiteralValue::Double(_)));
+    if is_scalar_literal(expr) && !fraction { expr.clone() } else { call_to(guard, vec![instrument(expr)]) }
 }
 
 /// A value of constant size, made by an operation that is charged as a node.

@@ -9,8 +9,8 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use cel::common::types::{
-    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DYN_TYPE, INT_TYPE, Kind,
-    STRING_TYPE,
+    CelBool, CelBytes, CelDouble, CelInt, CelList, CelMap, CelOptional, CelString, DOUBLE_TYPE, DYN_TYPE,
+    INT_TYPE, Kind, STRING_TYPE, Type,
 };
 use cel::common::value::{CowVal, Val};
 use cel::{DeclarationError, Env, ExecutionError};
@@ -36,7 +36,7 @@ pub(crate) const CHARGE_PAIRS: &str = "@charge_pairs";
 pub(crate) const CHARGE_TURNS: &str = "@charge_turns";
 /// Charges the product of the sizes of two values; true.
 pub(crate) const CHARGE_PRODUCT: &str = "@charge_product";
-/// Refuses a fractional index, whose error would otherwise copy the whole list.
+/// Charges an index, and replaces a fractional one, whose error would copy the whole list.
 pub(crate) const CHECK_INDEX: &str = "@check_index";
 
 /// How many charges pass between two looks at the clock.
@@ -271,12 +271,30 @@ fn charge_product<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
 }
 
 fn check_index<'b, 'v>(args: Args<'b, 'v>) -> Outcome<'b, 'v> {
-    let fractional = args[0].downcast_ref::<CelDouble>().is_some_and(|d| d.inner().fract() != 0.0);
-    if fractional {
-        return Err(ExecutionError::no_such_overload("_[_]", vec!["list".to_owned(), "double".to_owned()]));
+    charge(size(args[0].as_ref(), remaining()))?;
+    if args[0].downcast_ref::<CelDouble>().is_some_and(|d| d.inner().fract() != 0.0) {
+        return Ok(CowVal::owned(Fraction));
     }
-    charge(1)?;
     first(args)
+}
+
+/// A double that is no index. The evaluator refuses it as it refuses 1.5, but without a copy of the list.
+#[derive(Debug)]
+struct Fraction;
+
+impl Val for Fraction {
+    fn get_type(&self) -> &Type {
+        <Self as Val>::cel_type()
+    }
+
+    fn cel_type() -> &'static Type {
+        static DOUBLE: Type = DOUBLE_TYPE;
+        &DOUBLE
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(Fraction)
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a CEL function")]

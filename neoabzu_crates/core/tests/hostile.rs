@@ -56,6 +56,7 @@ fn work_without_end_runs_out_of_steps() {
         "big.all(x, big.join(text) == '')".to_owned(),
         "big.all(x, big.indexOf(text) == 0)".to_owned(),
         "big.all(x, 'a'.matches(text))".to_owned(),
+        "big.exists(x, {'a': 1}[big] == x)".to_owned(),
         "xs.all(x, text.matches('(a|b)*$'))".to_owned(),
         "xs.map(x, optional.of(big))".to_owned(),
         "xs.map(x, {'k': big}[?'k'])".to_owned(),
@@ -81,6 +82,8 @@ fn large_values_that_are_only_looked_at_cost_little() {
         "text.matches('[0-9]+[a-f]+$')",
         "xs.exists(x, x == 999) && xs.map(x, x + 1).filter(x, x > 999).size() == 1",
         "xs.map(x, {'a': x}).all(m, m.a >= 0)",
+        "big.slice(0, 20000).all(x, !big[?1.5].hasValue() && !big[?double(x) + 0.5].hasValue())",
+        "!big.slice(0, 20000).exists(x, big[0.5] == x || big[double(x) + 0.5] == x) || true",
     ] {
         assert_eq!(evaluate(source), Ok(Value::Bool(true)), "{source}");
     }
