@@ -175,7 +175,8 @@ def test_the_guide_of_configuration_knows_every_option_of_the_boot() -> None:
 
 #: What belongs to one machine or to how the project was made. In pieces, so that this file is free of it.
 FORBIDDEN = [
-    "/wo" + "rk/main", "/wo" + "rk/shared", "/tmp/" + "dev", "/ro" + "ot/.pyenv", "/home/" + "user", "pypi" + ".org", "python" + "hosted.org",
+    "/wo" + "rk/main", "/wo" + "rk/shared",
+    "/tmp/" + "dev", "/ro" + "ot/.pyenv", "/home/" + "user", "pypi" + ".org", "python" + "hosted.org",
     "index.crates" + ".io", "static.crates" + ".io", "CON" + "TRACT.md", "DES" + "IGN.md", "../sha" + "red/reference",
     "issues " + "show", "arti" + "factory",
 ]  # fmt: skip

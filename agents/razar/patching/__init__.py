@@ -1,0 +1,1 @@
+"""From a proposal to a verified change that can be undone."""
