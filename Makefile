@@ -7,13 +7,14 @@ PY := $(BIN)/python
 UV := $(BIN)/uv
 STAMPS := $(VENV)/.stamps
 
+RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 RUST := Cargo.toml Cargo.lock $(shell find neoabzu_crates -name '*.rs' -o -name 'Cargo.toml')
 PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_kimicho neoabzu_crown)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench lock schemas clean
+.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench bench-cel lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ test-python: $(STAMPS)/dev $(STAMPS)/extension ## the Python tests
 bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 	$(PY) -m benchmarks.boot_overhead $(ARGS)
 
+bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
+	$(PY) -m benchmarks.cel $(ARGS)
+
 schemas: setup ## write docs/schemas from the configuration's types
 	$(PY) -m razar.config.schema
 
@@ -68,7 +72,11 @@ check-python:
 
 check-rust:
 	@command -v cargo >/dev/null 2>&1 || { \
-	  echo "make: cargo is missing. Get Rust 1.88 or newer from https://rustup.rs, or your distribution"; exit 1; }
+	  echo "make: cargo is missing. Get Rust $(RUST_VERSION) or newer from https://rustup.rs, or your distribution"; exit 1; }
+	@found=$$(cargo --version 2>&1) || { echo "make: cargo cannot run: $$found"; exit 1; }; \
+	set -- $$(echo "$$found $(RUST_VERSION)" | tr '.' ' ' | sed 's/^cargo //; s/([^)]*)//'); \
+	[ "$$1" -gt "$$4" ] || [ "$$1" -eq "$$4" -a "$$2" -ge "$$5" ] || { \
+	  echo "make: $$found is too old. Get Rust $(RUST_VERSION) or newer from https://rustup.rs, or your distribution"; exit 1; }
 	@command -v cc >/dev/null 2>&1 || { \
 	  echo "make: a C compiler (cc) is missing. Debian, Ubuntu: apt-get install build-essential"; exit 1; }
 
