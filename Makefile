@@ -74,8 +74,8 @@ check-rust:
 	@command -v cargo >/dev/null 2>&1 || { \
 	  echo "make: cargo is missing. Get Rust $(RUST_VERSION) or newer from https://rustup.rs, or your distribution"; exit 1; }
 	@found=$$(cargo --version 2>&1) || { echo "make: cargo cannot run: $$found"; exit 1; }; \
-	set -- $$(echo "$$found $(RUST_VERSION)" | tr '.' ' ' | sed 's/^cargo //; s/([^)]*)//'); \
-	[ "$$1" -gt "$$4" ] || [ "$$1" -eq "$$4" -a "$$2" -ge "$$5" ] || { \
+	set -- $$(echo "$$found" | sed -n 's/^cargo \([0-9]*\)\.\([0-9]*\).*/\1 \2/p') $(subst ., ,$(RUST_VERSION)); \
+	[ "$$1" -gt "$$3" ] || [ "$$1" -eq "$$3" -a "$$2" -ge "$$4" ] || { \
 	  echo "make: $$found is too old. Get Rust $(RUST_VERSION) or newer from https://rustup.rs, or your distribution"; exit 1; }
 	@command -v cc >/dev/null 2>&1 || { \
 	  echo "make: a C compiler (cc) is missing. Debian, Ubuntu: apt-get install build-essential"; exit 1; }
