@@ -80,7 +80,7 @@ def test_a_spent_budget_is_that_of_its_own_evaluation() -> None:
         return True
 
     def harmless() -> bool:
-        return evaluate_py(SLOW, SLOW_NAMES) is True
+        return evaluate_py("xs.all(a, xs.all(b, a + b >= 0))", {"xs": list(range(60))}) is True
 
     with ThreadPoolExecutor(4) as pool:
         tasks = [pool.submit(harmful if number % 2 else harmless) for number in range(16)]
