@@ -222,10 +222,14 @@ async def test_fork_bomb_is_killed_to_the_last(
     await until(lambda: (tmp_path / "up").exists() and len((tmp_path / "up").read_text()) >= 40)
     launcher.kill("crown_router", 1)
     await events.exited()
-    survivors = [
-        pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce
-    ]
-    assert survivors == []
+
+    def survivors() -> list[int]:
+        pids = procfs.all_pids()
+        return [pid for pid in pids if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce]
+
+    # On a machine with more to do than it has processors, the last ones have been seen to outlive the
+    # report by a moment; none may go on.
+    await until(lambda: survivors() == [], timeout=5)
 
 
 async def test_runaway_that_forks_into_a_new_session_for_ever_is_caught(
