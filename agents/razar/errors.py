@@ -56,6 +56,8 @@ class AgentError(Exception):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+        #: What had left the machine by then (see agents.razar.agent.Sent).
+        self.sent: tuple[object, ...] = ()
 
 
 class ConfigurationError(AgentError):

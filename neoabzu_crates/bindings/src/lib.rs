@@ -12,6 +12,7 @@ mod crown;
 mod crown_memory;
 mod face;
 mod kimicho;
+mod memory;
 
 #[pymodule(gil_used = true)]
 mod _native {
@@ -25,6 +26,9 @@ mod _native {
 
     #[pymodule_export]
     use super::kimicho::module as kimicho;
+
+    #[pymodule_export]
+    use super::memory::module as memory;
 
     /// Submodules of an extension are attributes until `sys.modules` names them.
     #[pymodule_init]

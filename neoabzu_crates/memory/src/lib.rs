@@ -1,0 +1,27 @@
+//! What a mission remembers: layers of searchable records, and the repairs that held, in one crash-safe SQLite file.
+
+mod bundle;
+mod error;
+mod fingerprint;
+mod index_place;
+mod layer;
+mod process;
+mod ranking;
+mod record;
+mod repair;
+mod schema;
+mod search;
+mod store;
+mod survey;
+mod tiers;
+mod word_counts;
+mod words;
+
+pub use bundle::{BUSY_TIMEOUT, Bundle, FILE_NAME, LayerStats, Stats};
+pub use error::{Error, ErrorKind, Result};
+pub use fingerprint::{fingerprint, normalise};
+pub use layer::{Layer, RecordId};
+pub use record::{MAX_BATCH, MAX_METADATA, MAX_NAME, MAX_TEXT, Record};
+pub use repair::Recalled;
+pub use schema::SCHEMA;
+pub use search::{Answer, Hit, MAX_DEADLINE, MAX_LIMIT, Query};
