@@ -31,6 +31,8 @@ from benchmarks.managers import Load
 HERE = Path(__file__).resolve().parent
 #: Seconds after which a run counts as failed.
 LIMIT = 120.0
+#: Seconds a manager gets for its end.
+STOP_LIMIT = 10.0
 PEERS = {"supervisor": "4.3.0", "circus": "0.19.0"}
 
 
@@ -108,8 +110,7 @@ def measure(prepare: Callable[[Load, Path], list[str]], load: Load, *, noticing:
             noticed = read_journal(folder, load.count, epoch_offset) if noticing else None
             rss = resident_mb(manager.pid)
         finally:
-            manager.send_signal(signal.SIGTERM)
-            manager.wait(LIMIT)
+            stop(manager)
             receiver.close()
 
         def since(instant: float) -> float:
@@ -125,6 +126,19 @@ def measure(prepare: Callable[[Load, Path], list[str]], load: Load, *, noticing:
             lag_ms=None if lags is None else statistics.median(lags),
             rss_mb=rss,
         )
+
+
+def stop(manager: subprocess.Popen[bytes]) -> None:
+    """End a manager and its components; one that a TERM right after its start did not reach is killed."""
+    children = Path(f"/proc/{manager.pid}/task/{manager.pid}/children").read_text().split()
+    manager.terminate()
+    try:
+        manager.wait(STOP_LIMIT)
+    except subprocess.TimeoutExpired:
+        for pid in children:
+            os.kill(int(pid), signal.SIGKILL)
+        manager.kill()
+        manager.wait(STOP_LIMIT)
 
 
 def collect(receiver: socket.socket, count: int) -> tuple[dict[int, int], dict[int, int]]:
