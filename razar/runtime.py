@@ -58,8 +58,8 @@ class Adapters(Protocol):
     def signal(self, effect: effects.Signal | effects.Kill) -> None:
         """Signal or kill an incarnation."""
 
-    def request_repair(self, effect: effects.RequestRepair) -> None:
-        """Hand a failure to the repair agents."""
+    def repair(self, effect: effects.RequestRepair | effects.CancelRepair | effects.SettleRepair) -> None:
+        """Hand a failure to repair, call that off, or keep or undo a patch."""
 
     def quarantine(self, effect: effects.Quarantine) -> None:
         """Record a component that was given up."""
@@ -155,8 +155,8 @@ class Runtime:
                 handle = self._timers.pop((component, incarnation, timer), None)
                 if handle is not None:
                     handle.cancel()
-            case effects.RequestRepair():
-                adapters.request_repair(effect)
+            case effects.RequestRepair() | effects.CancelRepair() | effects.SettleRepair():
+                adapters.repair(effect)
             case effects.Quarantine():
                 adapters.quarantine(effect)
 

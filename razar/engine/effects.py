@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
+    "CancelRepair",
     "CancelTimer",
     "Effect",
     "Kill",
@@ -15,6 +16,7 @@ __all__ = [
     "Quarantine",
     "RequestRepair",
     "SetTimer",
+    "SettleRepair",
     "Signal",
     "StopProbing",
 ]
@@ -63,9 +65,24 @@ class CancelTimer(_Effect, frozen=True):
 
 
 class RequestRepair(_Effect, frozen=True):
-    """Hand the failure to the repair agents; answer with RepairFinished."""
+    """Hand the failure to repair; answer with RepairFinished, or RepairAwaits first."""
 
     error: str
+
+
+class CancelRepair(_Effect, frozen=True):
+    """The component was stopped or started anew meanwhile: end its repair, undo what is half done."""
+
+
+class SettleRepair(_Effect, frozen=True):
+    """A patch was judged by what the component did: keep it (``held``) or undo it.
+
+    A patch that was kept may be undone after all, if the component does not stay healthy.
+    """
+
+    patch: str
+    held: bool
+    error: str | None = None
 
 
 class Quarantine(_Effect, frozen=True):
@@ -74,4 +91,16 @@ class Quarantine(_Effect, frozen=True):
     error: str
 
 
-Effect = Launch | Probe | StopProbing | Signal | Kill | SetTimer | CancelTimer | RequestRepair | Quarantine
+Effect = (
+    Launch
+    | Probe
+    | StopProbing
+    | Signal
+    | Kill
+    | SetTimer
+    | CancelTimer
+    | RequestRepair
+    | CancelRepair
+    | SettleRepair
+    | Quarantine
+)

@@ -26,6 +26,7 @@ __all__ = [
     "OperatorStopped",
     "ProbeFailed",
     "ProbePassed",
+    "RepairAwaits",
     "RepairFinished",
     "ShutdownRequested",
     "Spawned",
@@ -171,12 +172,24 @@ class OperatorReleased(_Event, frozen=True):
 
 
 class RepairFinished(_Event, frozen=True):
-    """A repair ended: ``patched`` relaunches the component, otherwise it is quarantined."""
+    """A repair ended: ``patched`` relaunches the component, otherwise it is quarantined.
+
+    ``patch`` is on trial from then on: how the component does decides whether it is kept.
+    """
 
     component: str
     incarnation: int
     patched: bool
     reason: str | None = None
+    patch: str | None = None
+
+
+class RepairAwaits(_Event, frozen=True):
+    """A verified patch waits for an operator's approval."""
+
+    component: str
+    incarnation: int
+    patch: str
 
 
 class ShutdownRequested(_Event, frozen=True):
@@ -203,6 +216,7 @@ Event = (
     | OperatorStopped
     | OperatorRestarted
     | OperatorReleased
+    | RepairAwaits
     | RepairFinished
     | ShutdownRequested
 )

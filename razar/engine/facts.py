@@ -16,7 +16,7 @@ class Transition(Struct, frozen=True, kw_only=True):
 
     ``cause`` is a word for the reader of metrics: ``boot``, ``spawned``, ``healthy``, ``exit``,
     ``launch``, ``deadline``, ``liveness``, ``restart``, ``operator``, ``shutdown``, ``dependency``,
-    ``repair``, ``hold``. ``error`` is for people. ``tail`` is the end of the component's log.
+    ``repair``, ``approval``, ``hold``. ``error`` is for people. ``tail`` is the end of the component's log.
     """
 
     component: str

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from razar.engine import repair
 from razar.engine.draft import Draft
 from razar.engine.effects import (
+    CancelRepair,
     CancelTimer,
     Kill,
     Launch,
     Probe,
     Quarantine,
-    RequestRepair,
     SetTimer,
     Signal,
     StopProbing,
@@ -69,6 +70,9 @@ def ignite(draft: Draft, id: str, cause: str) -> None:
 def fresh_start(draft: Draft, id: str, cause: str) -> None:
     """Forget earlier failures; the component waits for its dependencies and ignites again."""
     draft.cancel_timers(id)
+    before = draft[id]
+    if before.state == "repairing" and cause != "repair":
+        draft.emit(CancelRepair(id, before.incarnation))
     draft.enter(
         id,
         "pending",
@@ -81,6 +85,8 @@ def fresh_start(draft: Draft, id: str, cause: str) -> None:
         error=None,
         hold=None,
         until=None,
+        awaiting=None,
+        trial=None if before.proven else before.trial,
     )
     draft.mission(cursor=0)
     draft.reconsider.append(id)
@@ -127,6 +133,7 @@ def probe_passed(draft: Draft, event: ProbePassed) -> None:
 
 def _healthy(draft: Draft, component: ComponentState) -> None:
     id, incarnation = component.id, component.incarnation
+    repair.hold(draft, component)
     draft.enter(id, "running", "healthy", proven=True, failures=0, successes=0, probe_error=None, error=None)
     draft.emit(
         CancelTimer(id, incarnation, "deadline"),
@@ -193,7 +200,8 @@ def exited(draft: Draft, event: Exited) -> None:
     elif component.closing is not None:
         _gone(draft, id, "", "operator", ())
     elif event.code == 0 and _may_end(draft, component):
-        draft.enter(id, "completed", "exit", error=None)
+        repair.hold(draft, component)
+        draft.enter(id, "completed", "exit", error=None, trial=None)
     else:
         how = _describe_exit(event)
         when = (
@@ -235,6 +243,7 @@ def _gone(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]) 
     """Decide what follows the end of an incarnation."""
     component = draft[id]
     if draft.phase == "stopping" or component.closing == "stop":
+        repair.abandon(draft, id)
         draft.enter(id, "stopped", "shutdown" if draft.phase == "stopping" else "operator", closing=None)
     elif component.closing == "restart":
         draft.set(id, restarts=component.restarts + 1)
@@ -246,6 +255,10 @@ def _gone(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]) 
 def _failed(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]) -> None:
     component = draft.set(id, error=error, closing=None)
     plan = draft.plan.components[id]
+    if component.trial is not None:
+        repair.fail_trial(draft, id, error)
+        _give_up(draft, id, error, cause, tail)
+        return
     if not component.proven:
         if component.attempt < plan.retries:
             _back_off(draft, id, cause, tail, attempt=component.attempt + 1)
@@ -279,9 +292,8 @@ def _back_off(draft: Draft, id: str, cause: str, tail: tuple[str, ...], **change
 
 def _give_up(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]) -> None:
     incarnation = draft[id].incarnation
-    if draft.plan.repair:
-        draft.enter(id, "repairing", cause, tail=tail)
-        draft.emit(RequestRepair(id, incarnation, error))
+    if id in draft.plan.repair:
+        repair.hand_over(draft, id, error, cause, tail)
     else:
         draft.enter(id, "quarantined", cause, tail=tail)
         draft.emit(Quarantine(id, incarnation, error))
@@ -296,8 +308,8 @@ def backoff_ended(draft: Draft, id: str) -> None:
 def stabilised(draft: Draft, id: str) -> None:
     """Healthy for long enough: the next failure starts from the first backoff again."""
     component = draft[id]
-    if component.state == "running" and (component.streak or component.attempt):
-        draft.set(id, streak=0, attempt=0)
+    if component.state == "running" and (component.streak or component.attempt or component.trial):
+        draft.set(id, streak=0, attempt=0, trial=None)
 
 
 def grace_ended(draft: Draft, id: str) -> None:
@@ -308,18 +320,19 @@ def grace_ended(draft: Draft, id: str) -> None:
 
 
 def repair_finished(draft: Draft, event: RepairFinished) -> None:
-    """A patch was applied: start afresh. None was: quarantine."""
+    """A patch was applied: start afresh with it on trial. None was: quarantine."""
     id = event.component
     component = draft[id]
     if component.state != "repairing":
         return
     if event.patched:
         fresh_start(draft, id, "repair")
+        draft.set(id, trial=event.patch)
         return
     error = component.error or "failed"
     if event.reason:
         error = f"{error}; not repaired: {event.reason}"
-    draft.enter(id, "quarantined", "repair", error=error)
+    draft.enter(id, "quarantined", "repair", error=error, awaiting=None)
     draft.emit(Quarantine(id, component.incarnation, error))
 
 
@@ -337,6 +350,7 @@ def stop(draft: Draft, id: str, closing: str, cause: str) -> None:
     if closing == "restart":
         fresh_start(draft, id, cause)
     elif component.state != "stopped":
+        repair.abandon(draft, id)
         draft.enter(id, "stopped", cause, error=None, until=None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from razar.engine import events, lifecycle
+from razar.engine import events, lifecycle, repair
 from razar.engine.draft import Draft, Step
 from razar.engine.effects import Kill, SetTimer
 from razar.engine.facts import MissionSettled, MissionStopped
@@ -26,6 +26,7 @@ _LIFECYCLE: dict[type, Callable[[Draft, Any], None]] = {
     events.ProbePassed: lifecycle.probe_passed,
     events.ProbeFailed: lifecycle.probe_failed,
     events.Exited: lifecycle.exited,
+    events.RepairAwaits: repair.awaits,
     events.RepairFinished: lifecycle.repair_finished,
 }
 
@@ -180,6 +181,8 @@ def _look_at_dependencies(draft: Draft, id: str) -> tuple[str, str]:
         other = draft[dependency.id]
         if other.state in FAILING:
             return "blocked", f"{other.id}, which it depends on, is {other.state}"
+        if repair.is_parked(other):
+            return "blocked", f"{other.id}, which it depends on, waits for the approval of a repair"
         if other.state == "held":
             result, why = "held", f"{other.id}, which it depends on, is held"
         elif result == "ready" and not _satisfied(other, dependency.condition):
@@ -244,7 +247,11 @@ def _settle(draft: Draft) -> None:
 
 def _settled(component: ComponentState) -> bool:
     """Whether the boot no longer waits for it; an unhealthy one counts unless it is being restarted."""
-    return component.state in SETTLED or (component.state == "unhealthy" and component.closing is None)
+    return (
+        component.state in SETTLED
+        or (component.state == "unhealthy" and component.closing is None)
+        or repair.is_parked(component)
+    )
 
 
 def _stop_next(draft: Draft) -> None:
@@ -278,7 +285,11 @@ def _failing(plan: Plan, component: Callable[[str], ComponentState]) -> str | No
         f"{id} is {component(id).state}" + (f" ({component(id).error})" if component(id).error else "")
         for id in plan.order
         if plan.components[id].criticality == "required"
-        and (component(id).state in FAILING or component(id).state == "unhealthy")
+        and (
+            component(id).state in FAILING
+            or component(id).state == "unhealthy"
+            or repair.is_parked(component(id))
+        )
     ]
     return "; ".join(reasons) or None
 

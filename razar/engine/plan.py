@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from razar.config.model import Component, MissionConfig
@@ -13,19 +15,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     """What the engine needs to know of the configuration.
 
     ``order`` keeps the file's order wherever the dependencies allow it; ``position`` is its
-    inverse. ``repair`` says whether failures are handed to repair agents before quarantine.
+    inverse. ``repair`` are the components whose failures are handed to repair before quarantine.
     """
 
     mission: str
     parallel: bool
-    repair: bool
+    repair: frozenset[str]
     order: tuple[str, ...]
     position: dict[str, int]
     components: dict[str, Component]
     dependents: dict[str, tuple[str, ...]]
 
 
-def compile_plan(config: MissionConfig, *, repair: bool = False) -> Plan:
+def compile_plan(config: MissionConfig, *, repair: Iterable[str] = ()) -> Plan:
     """Order the components of a checked configuration (no cycles, no missing ids)."""
     components = {component.id: component for component in config.components}
     dependents: dict[str, list[str]] = {id: [] for id in components}
@@ -36,7 +38,7 @@ def compile_plan(config: MissionConfig, *, repair: bool = False) -> Plan:
     return Plan(
         mission=config.mission,
         parallel=config.ignition == "parallel",
-        repair=repair,
+        repair=frozenset(repair),
         order=order,
         position={id: index for index, id in enumerate(order)},
         components=components,

@@ -41,7 +41,8 @@ class ComponentState(Struct, frozen=True, kw_only=True):
     is being stopped: ``deadline``, ``unhealthy``, ``restart``, ``stop``; None while nobody asked.
     ``proven``: it has been healthy since its last fresh start, so failures count as restarts and
     no longer as ignition attempts. ``streak`` is the exponent of the backoff. ``hold`` is the
-    reason of a Crown hold, ``until`` its end.
+    reason of a Crown hold, ``until`` its end. ``awaiting`` is the patch that an operator is asked
+    about, ``trial`` the one that has yet to prove itself.
     """
 
     id: str
@@ -63,6 +64,8 @@ class ComponentState(Struct, frozen=True, kw_only=True):
     error: str | None = None
     hold: str | None = None
     until: float | None = None
+    awaiting: str | None = None
+    trial: str | None = None
 
 
 class MissionState(Struct, frozen=True, kw_only=True):

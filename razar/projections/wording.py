@@ -17,7 +17,7 @@ _PENDING = {
     "dependency": "waits for what it depends on",
     "hold": "the hold has ended; ignites in its turn",
     "operator": "is started anew",
-    "repair": "was patched; is started anew",
+    "repair": "was repaired; is started anew",
 }
 
 
@@ -92,6 +92,8 @@ def _transition(fact: Transition, state: MissionState | None) -> list[Line]:
         case "stopped":
             # One that was never started needs no word on the screen.
             return [Line("INFO", f"{id}: stopped", detail=fact.incarnation == 0)]
+        case "repairing" if fact.cause == "approval":
+            return [Line("WARN", f"{id}{error} (razar repairs show, approve, reject)")]
         case "backoff" | "repairing":
             return [_consequence(fact, state)]
 
@@ -118,7 +120,7 @@ def _consequence(fact: Transition, state: MissionState | None) -> Line:
                 return Line("WARN", f"{id}: restart follows")
             return Line("WARN", f"{id}: restart in {max(0.0, component.until - fact.at):.3g} s")
         case "repairing":
-            return Line("WARN", f"{id}: handed to the repair agents")
+            return Line("WARN", f"{id}: handed to repair")
         case "quarantined":
             return Line("ERROR", f"{id}: quarantined")
         case _:

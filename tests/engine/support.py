@@ -32,7 +32,7 @@ class Mission:
             path="/b",
             ignition=ignition,  # type: ignore[arg-type]
         )
-        self.plan = compile_plan(config, repair=repair)
+        self.plan = compile_plan(config, repair=[one.id for one in components] if repair else ())
         self.state = initial(self.plan)
         self.now = 1000.0
         self.effects: tuple[Effect, ...] = ()

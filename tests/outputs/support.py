@@ -31,7 +31,7 @@ class Story:
             path="/b",
             ignition=ignition,  # type: ignore[arg-type]
         )
-        self.plan = compile_plan(config, repair=repair)
+        self.plan = compile_plan(config, repair=[one.id for one in components] if repair else ())
         self.state: MissionState = initial(self.plan)
         self.now = BEGAN
         self.told: list[tuple[Fact, MissionState]] = []

@@ -111,8 +111,8 @@ def test_a_repair_is_told(tmp_path: Path) -> None:
     story.take(events.RepairFinished("a", 1, True)).spawn("a").exit("a", 1)
     story.take(events.RepairFinished("a", 2, False, "no agent is configured"))
     lines = [line.partition("Z] ")[2] for line in _lines(tmp_path, story)]
-    assert "WARN a: handed to the repair agents" in lines
-    assert "INFO a: was patched; is started anew" in lines
+    assert "WARN a: handed to repair" in lines
+    assert "INFO a: was repaired; is started anew" in lines
     quarantined = "exited with code 1 before it was healthy; not repaired: no agent is configured"
     assert f"ERROR a: quarantined: {quarantined}" in lines
 

@@ -34,7 +34,8 @@ ALL = [
     events.OperatorStopped("a"),
     events.OperatorRestarted("a"),
     events.OperatorReleased("a"),
-    events.RepairFinished("a", 1, False, "no patch"),
+    events.RepairAwaits("a", 1, "20261130T000000-0123456789ab"),
+    events.RepairFinished("a", 1, False, "no patch", "20261130T000000-0123456789ab"),
     events.ShutdownRequested("SIGTERM", True),
 ]
 

@@ -43,8 +43,10 @@ class Invariants:
                 assert id in world.quarantined, where
             if component.state == "backoff":
                 assert (id, component.incarnation, "backoff") in world.timers, f"{where}: {id} never wakes"
-            if component.state == "repairing":
-                assert id in world.repairs, where
+            assert (component.state == "repairing") == (id in world.repairs), where
+            if component.trial is not None:
+                assert component.state != "repairing", where
+                assert world.judged[component.trial] in ([], [True]), f"{where}: {component} is judged"
         self._ignition_order(world, where)
         self._sequence(world, state, where)
 
@@ -81,6 +83,10 @@ def check_end(world: World) -> None:
     assert len(world.settled) <= 1, where
     for component in world.state.components.values():
         assert component.state in SETTLED, f"{where}: {component}"
+    # What never came to a trial, because the component waited for another, is undone by the adapters' end.
+    open_ = {component.trial for component in world.state.components.values() if component.state == "blocked"}
+    for patch, verdicts in world.judged.items():
+        assert verdicts in ([True], [False], [True, False]) or patch in open_, f"{where}: {patch} {verdicts}"
     state = initial(world.plan)
     for event, at, jitter in world.tape:
         state = step(world.plan, state, event, at, jitter).state

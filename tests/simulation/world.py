@@ -52,7 +52,8 @@ class World:
     settled: list[MissionSettled] = field(default_factory=list)
     stopped: list[MissionStopped] = field(default_factory=list)
     launches: dict[str, int] = field(default_factory=dict)
-    repairs: set[str] = field(default_factory=set)
+    repairs: dict[str, int] = field(default_factory=dict)
+    judged: dict[str, list[bool]] = field(default_factory=dict)
     quarantined: list[str] = field(default_factory=list)
     _queue: list[tuple[float, int, Callable[[], events.Event | None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -131,14 +132,42 @@ class World:
                 if self.random.random() < 0.95:
                     self.timers.pop((component, incarnation, timer), None)
             case effects.RequestRepair(component, incarnation):
-                self.repairs.add(component)
-                patched = self.random.random() < 0.5
-                self.at(
-                    self.now + self.random.random() * 60,
-                    lambda: events.RepairFinished(component, incarnation, patched, "no agent had an idea"),
-                )
+                assert component not in self.repairs, f"seed {self.seed}: {component} is repaired twice"
+                self.repair(component, incarnation)
+            case effects.CancelRepair(component):
+                assert component in self.repairs, f"seed {self.seed}: no repair of {component} to call off"
+                del self.repairs[component]
+            case effects.SettleRepair(component, _, patch, held):
+                self.judged[patch].append(held)
             case effects.Quarantine(component):
                 self.quarantined.append(component)
+
+    def repair(self, component: str, incarnation: int) -> None:
+        """Some repairs find a patch, some wait for an operator, some of those for ever."""
+        number = self.repairs[component] = next(self._numbers)
+        patch = f"patch-{number}"
+        finished = self.now + self.random.random() * 60
+
+        def awaits() -> events.Event | None:
+            if self.repairs.get(component) != number:
+                return None
+            return events.RepairAwaits(component, incarnation, patch)
+
+        def end() -> events.Event | None:
+            if self.repairs.get(component) != number:
+                return None
+            del self.repairs[component]
+            if self.random.random() < 0.5:
+                return events.RepairFinished(component, incarnation, False, "no agent had an idea")
+            self.judged[patch] = []
+            return events.RepairFinished(component, incarnation, True, patch=patch)
+
+        if self.random.random() < 0.3:
+            self.at(finished, awaits)
+            if self.random.random() < 0.3:
+                return
+            finished += self.random.random() * 100
+        self.at(finished, end)
 
     def process(self, component: str, incarnation: int) -> Process | None:
         process = self.processes.get(component)
@@ -244,7 +273,7 @@ def random_plan(rng: random.Random) -> Plan:
         root="/",
         path="/boot_config.json",
     )
-    return compile_plan(config, repair=rng.random() < 0.5)
+    return compile_plan(config, repair=[id for id in ids if rng.random() < 0.5])
 
 
 def random_world(seed: int) -> World:
