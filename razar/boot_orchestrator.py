@@ -199,7 +199,7 @@ def _run(
         retries = options.retries
         components = tuple(replace(component, retries=retries) for component in config.components)
         config = replace(config, components=components)
-    plan = compile_plan(config)
+    plan = compile_plan(config, repair=_repairable(options, config))
     teller = Teller()
 
     async def mission() -> tuple[int, bool]:
@@ -223,6 +223,16 @@ def _run(
             outputs.close()
 
     return asyncio.run(mission())
+
+
+def _repairable(options: BootOptions, config: MissionConfig) -> list[str]:
+    """The components whose failures are worth a word with repair: those that allow it, or all if somebody is there."""
+    if not options.repair:
+        return []
+    from razar.recovery_manager import worth_asking
+
+    everybody = worth_asking(os.environ, config.repair.ladder)
+    return [one.id for one in config.components if everybody or one.repair is not None]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "plan": "show what a boot would do, in which order",
     "check": "check every configuration file",
     "quarantine": "list, show and release what was given up",
+    "repairs": "list, show, approve, reject and undo repairs",
     "doctor": "check this machine and this mission folder",
     "schema": "print the JSON Schema of a file",
 }

@@ -12,6 +12,7 @@ from razar.engine.plan import Plan
 from razar.health_checks import Prober, ProbeTarget, file_stamp, port_conflict
 from razar.launchers.base import Launcher, LaunchError
 from razar.projections.wording import Level
+from razar.recovery_manager import RecoveryManager
 
 __all__ = ["MissionAdapters"]
 
@@ -31,6 +32,7 @@ class MissionAdapters:
         *,
         launcher: Launcher,
         prober: Prober,
+        recovery: RecoveryManager,
         logs: str,
         environ: Mapping[str, str],
         say: Say,
@@ -42,6 +44,7 @@ class MissionAdapters:
         self._plan = plan
         self._launcher = launcher
         self._prober = prober
+        self._recovery = recovery
         self._logs = logs
         self._environ = inherited(environ)
         self._say = say
@@ -55,6 +58,11 @@ class MissionAdapters:
     def use_environment(self, layer: str, python: str, bin: str) -> None:
         """The environment of a layer is there."""
         self._interpreters[layer] = Interpreter(python, bin)
+
+    def interpreter(self, layer: str) -> str | None:
+        """The Python of a layer; None if it has no environment of its own."""
+        found = self._interpreters.get(layer)
+        return None if found is None else found.python
 
     def holders(self, id: str) -> list[str]:
         """Name the processes of a component that are still there."""
@@ -126,9 +134,9 @@ class MissionAdapters:
         if holders:
             self._say("INFO", f"Waiting for {id} to stop: {', '.join(holders)}")
 
-    def request_repair(self, effect: effects.RequestRepair) -> None:
-        """Hand a failure over; without repair agents the engine never asks for it."""
-        raise AssertionError(f"no repair agents are configured for {effect.component}")
+    def repair(self, effect: effects.RequestRepair | effects.CancelRepair | effects.SettleRepair) -> None:
+        """Hand a failure to repair, call that off, or keep or undo a patch."""
+        self._recovery.carry_out(effect)
 
     def quarantine(self, effect: effects.Quarantine) -> None:
         """Record a component that was given up."""
@@ -145,5 +153,6 @@ class MissionAdapters:
                 self._launcher.kill(id, target.incarnation)
         for handle in self._stopping.values():
             handle.cancel()
+        await self._recovery.close()
         await self._prober.close()
         await self._launcher.close()

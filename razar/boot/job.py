@@ -7,10 +7,11 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from razar.boot import stop_signals
 from razar.boot.adapters import MissionAdapters
+from razar.boot.layers import Layers
 from razar.boot.options import BootOptions
 from razar.boot.outputs import Outputs
 from razar.config.model import EnvironmentSpec, MissionConfig
@@ -18,7 +19,11 @@ from razar.crown.result import Handshake
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
+from razar.recovery_manager import RecoveryManager
 from razar.runtime import Clock, Runtime
+
+if TYPE_CHECKING:
+    from agents.razar.handover import Handovers
 
 __all__ = ["Boot", "PreparationError"]
 
@@ -90,6 +95,17 @@ class Boot:
         async with AsyncExitStack() as lifetime:
             adapters = self._adapters = self._make_adapters()
             runtime.adapters = adapters
+            self._layers = Layers(
+                self._options,
+                self._config,
+                self._environments,
+                logs=self._logs,
+                environ=self._environ,
+                outputs=self._out,
+                clock=self._clock,
+                report=runtime.report,
+                use=adapters.use_environment,
+            )
             lifetime.push_async_callback(adapters.close)
             lifetime.push_async_callback(self._end_beside)
             remains = self._out.remains(_machine()) if self._after_crash else None
@@ -114,13 +130,16 @@ class Boot:
 
     async def _prepare(self, lifetime: AsyncExitStack, remains: Remains | None) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
+        await self._recovery.recover()
         if remains is not None:
             await self._stop_leftovers(remains)
             self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agree(lifetime))
         try:
-            await self._build_environments()
+            failures = await self._layers.build()
+            if failures:
+                raise PreparationError(4, "\n".join(failures))
             handshake = await crown
         except BaseException:
             crown.cancel()
@@ -163,43 +182,6 @@ class Boot:
                 raise PreparationError(
                     1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped"
                 )
-
-    async def _build_environments(self) -> None:
-        if not self._environments:
-            return
-        import razar.environment_builder as environment_builder
-
-        layers = {component.layer for component in self._config.components}
-        specs = [spec for spec in self._environments if spec.layer in layers]
-        began = self._clock()
-        results = await environment_builder.prepare(
-            specs,
-            root=self._config.root,
-            locked=self._options.locked,
-            offline=self._options.offline,
-            verify=self._options.verify,
-            log=os.path.join(self._logs, "environments.log"),
-            on_progress=self._out.progress,
-            environ=self._environ,
-        )
-        failures = []
-        for result in results:
-            if isinstance(result, environment_builder.LayerEnvironment):
-                self._adapters.use_environment(result.layer, result.python, result.bin)
-                event = events.EnvironmentPrepared(
-                    result.layer, result.outcome, result.seconds, result.digest
-                )
-                for warning in result.warnings:
-                    self._out.say("WARN", warning)
-            else:
-                failures.append(result.message)
-                event = events.EnvironmentPrepared(
-                    result.layer, "failed", result.seconds, error=result.message
-                )
-            self._runtime.report(event)
-            self._out.environment(event, began)
-        if failures:
-            raise PreparationError(4, "\n".join(failures))
 
     async def _agree(self, lifetime: AsyncExitStack) -> Handshake:
         if self._config.crown.policy == "off":
@@ -306,6 +288,7 @@ class Boot:
             holders=self._adapters.holders,
             on_stop=self._on_stop,
             release=self._out.release,
+            repairs=self._recovery,
         )
         try:
             await server.start()
@@ -319,10 +302,21 @@ class Boot:
         from razar.launchers.local import LocalLauncher
 
         report = self._runtime.report
+        launcher = LocalLauncher(report)
+        self._recovery = RecoveryManager(
+            self._open_handovers,
+            logs=self._logs,
+            report=report,
+            say=self._out.say,
+            tail=launcher.tail,
+            rebuild=self._rebuild,
+            traceparent=self._out.trace.traceparent,
+        )
         return MissionAdapters(
             self._config,
             self._plan,
-            launcher=LocalLauncher(report),
+            launcher=launcher,
+            recovery=self._recovery,
             prober=Prober(report, evaluate=_evaluate, on_probe=self._out.probe),
             logs=self._logs,
             environ=self._environ,
@@ -331,6 +325,23 @@ class Boot:
             traceparent=self._out.trace.traceparent,
             boot_id=self._boot_id,
         )
+
+    def _open_handovers(self) -> Handovers:
+        """What failures are handed over to; imported when there is the first one."""
+        from agents.razar.handover import Handovers
+
+        return Handovers(
+            self._config,
+            logs=self._logs,
+            environ=self._environ,
+            attempts=self._options.remote_attempts,
+            long_task=self._options.long_task,
+            interpreter=self._adapters.interpreter,
+            say=self._out.say,
+        )
+
+    async def _rebuild(self, layer: str) -> str | None:
+        return await self._layers.rebuild(layer)
 
     # -- after it -------------------------------------------------------------------------------
 

@@ -1,24 +1,20 @@
-"""What a client may ask of a running mission, and when that counts as done."""
+"""Carries out what clients ask of a running mission, and knows when that counts as done."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol
-
-import msgspec
-from msgspec import Struct
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from razar import __version__
+from razar.control.messages import Mission, Progress, Refusal, Repairs, Request
 from razar.engine import events
-from razar.engine.facts import Fact, MissionStopped
 from razar.engine.mission import verdict
-from razar.engine.plan import Plan
-from razar.engine.state import ComponentState, MissionState
+from razar.engine.state import ComponentState
 from razar.state import render
 
-__all__ = ["Mission", "Progress", "Refusal", "Request", "Requests", "parse"]
+__all__ = ["Requests"]
 
 #: Seconds between two looks at who is waited for, and between two words to the client if nothing changes.
 TICK = 1.0
@@ -27,72 +23,6 @@ HEARTBEAT = 15.0
 LONGEST_WAIT = 24 * 3600.0
 #: Components whose processes are named at once.
 NAMED = 5
-
-Code = Literal[
-    "bad_request", "busy", "forbidden", "internal", "not_reached", "unavailable", "unknown_component"
-]
-Progress = Callable[[Mapping[str, Any]], Awaitable[None]]
-
-
-class Mission(Protocol):
-    """What is needed of the runtime."""
-
-    plan: Plan
-    state: MissionState
-    stopped: asyncio.Future[MissionStopped]
-
-    def report(self, event: events.Event) -> None:
-        """Take an event."""
-
-    def follow(self, projection: Callable[[Fact, MissionState], None]) -> Callable[[], None]:
-        """Tell the facts until the returned function is called."""
-
-
-class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One request. ``timeout`` is how many seconds the client wants to wait for the end of it.
-
-    Without ``components``, ``stop`` is for the whole mission; ``hurry`` then reduces every grace
-    period to zero. ``note`` goes into the record of a release.
-    """
-
-    request: Literal["ping", "status", "stop", "restart", "release"]
-    components: list[str] | None = None
-    timeout: float | None = None
-    hurry: bool = False
-    note: str | None = None
-
-
-class Refusal(Exception):
-    """A request that is not carried out, or did not reach its end; ``details`` go to the client."""
-
-    def __init__(self, code: Code, message: str, **details: Any) -> None:
-        super().__init__(message)
-        self.code = code
-        self.details = details
-
-    def answer(self) -> dict[str, Any]:
-        """The line for the client."""
-        return {"ok": False, "code": self.code, "error": str(self), **self.details}
-
-
-_decoder = msgspec.json.Decoder(Request)
-
-
-def parse(line: bytes) -> Request:
-    """Read a request; raise Refusal if it is none."""
-    try:
-        request = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise Refusal("bad_request", f"not a request: {fault}") from None
-    if request.components is not None and not request.components:
-        raise Refusal("bad_request", "components is empty; leave it out to mean the whole mission")
-    if request.components is None and request.request in ("restart", "release"):
-        raise Refusal("bad_request", f"{request.request} needs components")
-    if request.hurry and (request.request != "stop" or request.components is not None):
-        raise Refusal("bad_request", "hurry is for a stop of the whole mission")
-    if request.timeout is not None and not request.timeout >= 0:
-        raise Refusal("bad_request", "timeout is negative")
-    return request
 
 
 class Requests:
@@ -105,7 +35,9 @@ class Requests:
         holders: Callable[[str], list[str]],
         on_stop: Callable[[], None],
         release: Callable[[str, str], object],
+        repairs: Repairs | None = None,
     ) -> None:
+        self._repairs = repairs
         self._mission = mission
         self._holders = holders
         self._on_stop = on_stop
@@ -120,6 +52,8 @@ class Requests:
                 return self._status(request)
             case "stop" if request.components is None:
                 return await self._stop_mission(request, progress)
+        if request.patch is not None:
+            return await self._decide(request, request.patch, progress)
         if request.request == "stop":
             return await self._stop(self._known(request), request, progress)
         return await self._start_anew(self._known(request), request, progress)
@@ -221,6 +155,46 @@ class Requests:
 
         return await self._settle(ids, judge, request, progress)
 
+    async def _decide(self, request: Request, patch: str, progress: Progress) -> dict[str, Any]:
+        """What an operator says of a repair; an approved one is waited for until it has shown itself."""
+        repairs, phase = self._repairs, self._mission.state.phase
+        if repairs is None or phase not in ("igniting", "settled"):
+            raise Refusal("unavailable", "the mission is about to begin or to end; nothing was done")
+        reason = request.note or f"{request.request} by the operator"
+        try:
+            match request.request:
+                case "approve":
+                    component, relaunched = await repairs.approve(patch)
+                    if not relaunched or component not in self._mission.state.components:
+                        return {"patch": patch, "component": component, "components": []}
+                    result = await self._settle([component], self._judge_trial(patch), request, progress)
+                    return {"patch": patch, "component": component, **result}
+                case "reject":
+                    return {
+                        "patch": patch,
+                        "component": await repairs.reject(patch, reason),
+                        "components": [],
+                    }
+            component, foreign = await repairs.rollback(patch, reason)
+        except _refused() as fault:
+            raise Refusal("unavailable", str(fault)) from None
+        except OSError as fault:
+            raise Refusal("unavailable", f"the machine refused: {fault.strerror or fault}") from None
+        result = {"patch": patch, "component": component, "foreign": list(foreign), "components": []}
+        if component in self._mission.state.components and self._component(component).live:
+            result |= await self._start_anew([component], request, progress)
+        return result
+
+    def _judge_trial(self, patch: str) -> Callable[[ComponentState], tuple[bool, str | None] | None]:
+        def judge(component: ComponentState) -> tuple[bool, str | None] | None:
+            if component.state in ("running", "completed"):
+                return True, None
+            if component.trial == patch and component.state in ("pending", "igniting"):
+                return None
+            return False, component.error or f"it is {component.state}"
+
+        return judge
+
     def _check_startable(self, ids: Sequence[str], released: bool) -> None:
         """Raise Refusal, before anything is done, if the engine would not start one of them."""
         phase = self._mission.state.phase
@@ -320,6 +294,13 @@ class Requests:
 
     def _component(self, id: str) -> ComponentState:
         return self._mission.state.components[id]
+
+
+def _refused() -> type[Exception]:
+    # Named when it is needed: a mission without repairs never loads what repairs are made of.
+    from agents.razar.patching.refusal import Refusal as PatchRefusal
+
+    return PatchRefusal
 
 
 def _unknown(unknown: Sequence[str], known: Sequence[str]) -> Refusal:

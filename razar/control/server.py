@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from razar.control.address import REQUEST_LIMIT, address
-from razar.control.requests import Mission, Refusal, Request, Requests, parse
+from razar.control.messages import Mission, Refusal, Repairs, Request, parse
+from razar.control.requests import Requests
 
 __all__ = ["ControlError", "ControlServer"]
 
@@ -37,7 +38,7 @@ class ControlServer:
     """Serves ``razar.sock``: one JSON object a line in, one or several out.
 
     A request is ``{"request": "ping" | "status" | "stop" | "restart" | "release", …}`` with the
-    fields of :class:`~razar.control.requests.Request`. Each answer ends in a line
+    fields of :class:`~razar.control.messages.Request`. Each answer ends in a line
     ``{"ok": true, "result": {…}}`` or ``{"ok": false, "code": "…", "error": "…"}``; before it
     there may be lines ``{"progress": {…}}``.
 
@@ -56,10 +57,11 @@ class ControlServer:
         holders: Callable[[str], list[str]],
         on_stop: Callable[[], None],
         release: Callable[[str, str], object],
+        repairs: Repairs | None = None,
         owner: int | None = None,
     ) -> None:
         self.path = path
-        self._requests = Requests(mission, holders=holders, on_stop=on_stop, release=release)
+        self._requests = Requests(mission, holders=holders, on_stop=on_stop, release=release, repairs=repairs)
         self._owner = os.geteuid() if owner is None else owner
         self._server: asyncio.Server | None = None
         self._identity: tuple[int, int] | None = None

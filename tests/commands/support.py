@@ -71,7 +71,7 @@ class House:
         if isinstance(effect, effects.Kill) or effect.component not in self.stubborn:
             self._soon(events.Exited(effect.component, effect.incarnation, 0))
 
-    def request_repair(self, effect: effects.RequestRepair) -> None:
+    def repair(self, effect: object) -> None:
         raise AssertionError("no repairs here")
 
     def quarantine(self, effect: effects.Quarantine) -> None:

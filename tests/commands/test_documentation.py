@@ -58,7 +58,7 @@ def test_every_command_on_the_page_does_what_the_page_says(tmp_path: Path) -> No
 
 
 def test_the_fields_of_a_request_are_those_on_the_page() -> None:
-    from razar.control.requests import Request
+    from razar.control.messages import Request
 
     table = PAGE.partition("| field | for | meaning |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(Request.__struct_fields__)

@@ -1,0 +1,275 @@
+"""The recovery loop: a failure is handed over, its patch goes on trial, and is kept or undone.
+
+The engine decides when (RequestRepair, SettleRepair, CancelRepair); this carries it out, one thing after
+the other for each component, and answers with events. Other components go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+from razar.engine import effects, events
+from razar.projections.wording import Level
+
+if TYPE_CHECKING:
+    from agents.razar.handover import Attempt, Handovers
+    from agents.razar.patching.journal import Manifest
+
+__all__ = ["RecoveryManager", "worth_asking"]
+
+#: Any of these variables configures an agent.
+_CONFIGURES = (
+    "KIMI2_ENDPOINT",
+    "AIRSTAR_ENDPOINT",
+    "RSTAR_ENDPOINT",
+    "OPENCODE_BIN",
+    "OPENCODE_BACKEND",
+    "RAZAR_ACP_COMMAND",
+)
+
+
+def worth_asking(environ: Mapping[str, str], ladder: tuple[str, ...] | None) -> bool:
+    """Whether anybody could be asked about a component that says nothing of repair itself."""
+    return bool(ladder) or any(environ.get(name, "").strip() for name in _CONFIGURES)
+
+
+class RecoveryManager:
+    """Carries out the engine's wishes for repair.
+
+    ``open`` makes the handovers when the first failure needs them: nothing of them is imported before.
+    ``tail`` gives the last lines of a component's log; ``rebuild`` builds the environment of a layer anew
+    and returns why it could not.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[], Handovers],
+        *,
+        logs: str,
+        report: Callable[[events.Event], None],
+        say: Callable[[Level, str], None],
+        tail: Callable[[str], tuple[str, ...]],
+        rebuild: Callable[[str], Awaitable[str | None]],
+        traceparent: Callable[[str], str | None],
+    ) -> None:
+        self._open = open
+        self._logs = logs
+        self._report = report
+        self._say = say
+        self._tail = tail
+        self._rebuild = rebuild
+        self._traceparent = traceparent
+        self._handovers: Handovers | None = None
+        #: The last piece of work of each component; the next one waits for it.
+        self._last: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        #: Patches that are in place and not judged for good, and those an operator is asked about.
+        self._trials: dict[str, Attempt] = {}
+        self._awaiting: dict[str, tuple[Attempt, int]] = {}
+
+    # -- what the engine wishes -------------------------------------------------------------------
+
+    def carry_out(self, effect: effects.RequestRepair | effects.CancelRepair | effects.SettleRepair) -> None:
+        """Begin to do it; returns at once."""
+        match effect:
+            case effects.RequestRepair(component, incarnation, error):
+                # Read now: by the time the repair begins, the log may belong to the next incarnation.
+                tail = self._tail(component)
+                self._asking[component] = self._after(
+                    component, lambda: self._hand_over(component, incarnation, error, tail)
+                )
+            case effects.CancelRepair(component):
+                asking = self._asking.pop(component, None)
+                if asking is not None:
+                    asking.cancel()
+                for patch in [
+                    p for p, (attempt, _) in self._awaiting.items() if attempt.component == component
+                ]:
+                    del self._awaiting[patch]
+            case effects.SettleRepair(component, _, patch, held, reason):
+                self._after(component, lambda: self._settle(patch, held, reason))
+
+    def _after(self, component: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        previous = self._last.get(component)
+
+        async def run() -> None:
+            if previous is not None:
+                await asyncio.wait([previous])
+            try:
+                await work()
+            except Exception as error:  # A defect here must not leave a component between two states.
+                self._say("ERROR", f"{component}: repair failed: {type(error).__name__}: {error}")
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"repair of {component} failed", "exception": error}
+                )
+
+        task = self._last[component] = asyncio.create_task(run())
+        return task
+
+    async def _hand_over(self, component: str, incarnation: int, error: str, tail: tuple[str, ...]) -> None:
+        """Ask until there is a patch to try, an operator to wait for, or nobody left to ask."""
+        from agents.razar.handover import Exhausted, Failure
+        from razar.failure_context import retry_with_ai
+
+        failure = Failure(
+            component=component, error=error, tail=tail, traceparent=self._traceparent(component)
+        )
+        try:
+            waiting = await asyncio.to_thread(_waiting, self._logs, component)
+            if waiting is not None:
+                self._report(events.RepairAwaits(component, incarnation, waiting.id))
+                return
+            while True:
+                attempt = await retry_with_ai(failure, handovers=self._with())
+                if attempt.outcome == "applied" and await self._is_ready(attempt):
+                    assert attempt.patch_id is not None
+                    self._trials[attempt.patch_id] = attempt
+                    self._report(events.RepairFinished(component, incarnation, True, patch=attempt.patch_id))
+                    return
+                if attempt.outcome == "proposed":
+                    self._propose(attempt, incarnation)
+                    return
+                await asyncio.sleep(attempt.wait)
+        except Exhausted as end:
+            reason = str(end) or None
+            if end.packet:
+                reason = f"{reason} (see {os.path.relpath(end.packet, os.path.dirname(self._logs))})"
+        except Exception as fault:
+            self._report(
+                events.RepairFinished(component, incarnation, False, f"{type(fault).__name__}: {fault}")
+            )
+            raise
+        self._report(events.RepairFinished(component, incarnation, False, reason))
+
+    def _propose(self, attempt: Attempt, incarnation: int) -> None:
+        """A verified patch that may not be applied: ask the operator, or only show it."""
+        component = attempt.component
+        if attempt.waits and attempt.patch_id is not None:
+            self._awaiting[attempt.patch_id] = (attempt, incarnation)
+            self._report(events.RepairAwaits(component, incarnation, attempt.patch_id))
+        else:
+            self._report(events.RepairFinished(component, incarnation, False, attempt.reason))
+
+    async def _is_ready(self, attempt: Attempt) -> bool:
+        """Build the environment that a repair changed; undo the repair if that cannot be done."""
+        if attempt.rebuild_layer is None:
+            return True
+        fault = await self._rebuild(attempt.rebuild_layer)
+        if fault is not None:
+            await self._with().settle(attempt, False, fault)
+        return fault is None
+
+    async def _settle(self, patch: str, held: bool, error: str | None) -> None:
+        attempt = self._trials.get(patch)
+        if attempt is None:
+            return
+        if not held:
+            del self._trials[patch]
+        await self._with().settle(attempt, held, error)
+        if not held and attempt.rebuild_layer is not None:
+            fault = await self._rebuild(attempt.rebuild_layer)
+            if fault is not None:
+                self._say("WARN", f"environment {attempt.rebuild_layer}: {fault}")
+
+    def _with(self) -> Handovers:
+        if self._handovers is None:
+            self._handovers = self._open()
+        return self._handovers
+
+    # -- what an operator decides -----------------------------------------------------------------
+
+    async def approve(self, patch: str) -> tuple[str, bool]:
+        """Apply a patch that waits; return its component, and whether that is relaunched with it.
+
+        One of an earlier boot, whose component nobody is waiting for now, is applied and kept. Raises
+        Refusal.
+        """
+        from agents.razar.patching import decisions
+
+        waiting = self._awaiting.get(patch)
+        if waiting is None:
+            manifest = await asyncio.to_thread(_apply_and_keep, self._logs, patch)
+            return manifest.component, False
+        attempt, incarnation = waiting
+        await asyncio.to_thread(decisions.approve, patch, logs=self._logs)
+        if self._awaiting.pop(patch, None) is None:  # Stopped or restarted in this instant.
+            await asyncio.to_thread(decisions.keep, patch, logs=self._logs)
+            return attempt.component, False
+        if not await self._is_ready(attempt):
+            self._report(
+                events.RepairFinished(
+                    attempt.component, incarnation, False, "its environment cannot be built"
+                )
+            )
+            return attempt.component, True
+        self._trials[patch] = attempt
+        self._report(events.RepairFinished(attempt.component, incarnation, True, patch=patch))
+        return attempt.component, True
+
+    async def reject(self, patch: str, reason: str) -> str:
+        """Turn a waiting patch down; return its component. Raises Refusal."""
+        from agents.razar.patching import decisions, journal
+
+        component = journal.load(self._logs, patch).component
+        await asyncio.to_thread(decisions.reject, patch, logs=self._logs, reason=reason)
+        waiting = self._awaiting.pop(patch, None)
+        if waiting is not None:
+            _, incarnation = waiting
+            self._report(events.RepairFinished(component, incarnation, False, reason))
+        return component
+
+    async def rollback(self, patch: str, reason: str) -> tuple[str, tuple[str, ...]]:
+        """Undo a patch; return its component and the files that somebody else had changed. Raises Refusal."""
+        from agents.razar.patching import decisions, journal
+
+        component = journal.load(self._logs, patch).component
+        self._trials.pop(patch, None)
+        return component, await asyncio.to_thread(decisions.rollback, patch, logs=self._logs, reason=reason)
+
+    # -- begin and end ----------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Undo what a killed supervisor had left on trial; to be called before anything is started."""
+        if not os.path.isdir(os.path.join(self._logs, "repairs")):
+            return
+        from agents.razar.handover import recover
+
+        for id in await asyncio.to_thread(recover, self._logs):
+            self._say("WARN", f"repair {id} had not proved itself when RAZAR ended: undone")
+
+    async def close(self) -> None:
+        """End what is under way; a patch that has not been judged is undone."""
+        for task in self._asking.values():
+            task.cancel()
+        if self._last:
+            await asyncio.wait(self._last.values())
+        for patch, attempt in list(self._trials.items()):
+            if not attempt.held:
+                await self._settle(patch, False, "RAZAR ended before the patch had proved itself")
+        if self._handovers is not None:
+            await self._handovers.close()
+
+
+def _waiting(logs: str, component: str) -> Manifest | None:
+    """The patch of a component that an operator is still asked about, from this boot or an earlier one."""
+    if not os.path.isdir(os.path.join(logs, "repairs")):
+        return None
+    from agents.razar.patching import journal
+
+    for id in reversed(journal.known(logs)):
+        if journal.state_of(logs, id) == "proposed":
+            manifest = journal.load(logs, id)
+            if manifest.waits and manifest.component == component:
+                return manifest
+    return None
+
+
+def _apply_and_keep(logs: str, patch: str) -> Manifest:
+    from agents.razar.patching import decisions, journal
+
+    decisions.approve(patch, logs=logs)
+    decisions.keep(patch, logs=logs)
+    return journal.load(logs, patch)
