@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from razar.engine import effects, events
 from razar.projections.wording import Level
 
 if TYPE_CHECKING:
-    from agents.razar.handover import Attempt, Handovers
+    from agents.razar.handover import Attempt, Exhausted, Handovers
     from agents.razar.patching.journal import Manifest
 
 __all__ = ["RecoveryManager", "worth_asking"]
@@ -68,6 +69,7 @@ class RecoveryManager:
         self._asking: dict[str, asyncio.Task[None]] = {}
         #: Patches that are in place and not judged for good, and those an operator is asked about.
         self._trials: dict[str, Attempt] = {}
+        self._kept: set[str] = set()
         self._awaiting: dict[str, tuple[Attempt, int]] = {}
 
     # -- what the engine wishes -------------------------------------------------------------------
@@ -77,9 +79,9 @@ class RecoveryManager:
         match effect:
             case effects.RequestRepair(component, incarnation, error):
                 # Read now: by the time the repair begins, the log may belong to the next incarnation.
-                tail = self._tail(component)
+                tail, at = self._tail(component), time.time()
                 self._asking[component] = self._after(
-                    component, lambda: self._hand_over(component, incarnation, error, tail)
+                    component, lambda: self._hand_over(component, incarnation, error, tail, at)
                 )
             case effects.CancelRepair(component):
                 asking = self._asking.pop(component, None)
@@ -109,13 +111,15 @@ class RecoveryManager:
         task = self._last[component] = asyncio.create_task(run())
         return task
 
-    async def _hand_over(self, component: str, incarnation: int, error: str, tail: tuple[str, ...]) -> None:
+    async def _hand_over(
+        self, component: str, incarnation: int, error: str, tail: tuple[str, ...], at: float
+    ) -> None:
         """Ask until there is a patch to try, an operator to wait for, or nobody left to ask."""
         from agents.razar.handover import Exhausted, Failure
         from razar.failure_context import retry_with_ai
 
         failure = Failure(
-            component=component, error=error, tail=tail, traceparent=self._traceparent(component)
+            component=component, error=error, tail=tail, at=at, traceparent=self._traceparent(component)
         )
         try:
             waiting = await asyncio.to_thread(_waiting, self._logs, component)
@@ -130,13 +134,11 @@ class RecoveryManager:
                     self._report(events.RepairFinished(component, incarnation, True, patch=attempt.patch_id))
                     return
                 if attempt.outcome == "proposed":
-                    self._propose(attempt, incarnation)
+                    await self._propose(attempt, incarnation)
                     return
                 await asyncio.sleep(attempt.wait)
         except Exhausted as end:
-            reason = str(end) or None
-            if end.packet:
-                reason = f"{reason} (see {os.path.relpath(end.packet, os.path.dirname(self._logs))})"
+            reason = await self._give_up(component, end)
         except Exception as fault:
             self._report(
                 events.RepairFinished(component, incarnation, False, f"{type(fault).__name__}: {fault}")
@@ -144,12 +146,20 @@ class RecoveryManager:
             raise
         self._report(events.RepairFinished(component, incarnation, False, reason))
 
-    def _propose(self, attempt: Attempt, incarnation: int) -> None:
+    async def _give_up(self, component: str, end: Exhausted) -> str:
+        """Leave the operator all that is known; return the reason."""
+        if end.kind not in ("ladder", "class", "proposal"):
+            return str(end)
+        folder = await asyncio.to_thread(self._with().packet, component)
+        return f"{end}; all that is known is in {os.path.relpath(folder, os.path.dirname(self._logs))}"
+
+    async def _propose(self, attempt: Attempt, incarnation: int) -> None:
         """A verified patch that may not be applied: ask the operator, or only show it."""
         component = attempt.component
-        if attempt.waits and attempt.patch_id is not None:
-            self._awaiting[attempt.patch_id] = (attempt, incarnation)
-            self._report(events.RepairAwaits(component, incarnation, attempt.patch_id))
+        waiting = await asyncio.to_thread(_waiting, self._logs, component)
+        if waiting is not None and waiting.id == attempt.patch_id:
+            self._awaiting[waiting.id] = (attempt, incarnation)
+            self._report(events.RepairAwaits(component, incarnation, waiting.id))
         else:
             self._report(events.RepairFinished(component, incarnation, False, attempt.reason))
 
@@ -166,7 +176,9 @@ class RecoveryManager:
         attempt = self._trials.get(patch)
         if attempt is None:
             return
-        if not held:
+        if held:
+            self._kept.add(patch)
+        else:
             del self._trials[patch]
         await self._with().settle(attempt, held, error)
         if not held and attempt.rebuild_layer is not None:
@@ -235,9 +247,7 @@ class RecoveryManager:
         """Undo what a killed supervisor had left on trial; to be called before anything is started."""
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return
-        from agents.razar.handover import recover
-
-        for id in await asyncio.to_thread(recover, self._logs):
+        for id in await asyncio.to_thread(self._with().recover):
             self._say("WARN", f"repair {id} had not proved itself when RAZAR ended: undone")
 
     async def close(self) -> None:
@@ -246,8 +256,8 @@ class RecoveryManager:
             task.cancel()
         if self._last:
             await asyncio.wait(self._last.values())
-        for patch, attempt in list(self._trials.items()):
-            if not attempt.held:
+        for patch in list(self._trials):
+            if patch not in self._kept:
                 await self._settle(patch, False, "RAZAR ended before the patch had proved itself")
         if self._handovers is not None:
             await self._handovers.close()

@@ -130,9 +130,9 @@ class Boot:
 
     async def _prepare(self, lifetime: AsyncExitStack, remains: Remains | None) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
-        await self._recovery.recover()
         if remains is not None:
             await self._stop_leftovers(remains)
+            await self._recovery.recover()
             self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agree(lifetime))
@@ -329,6 +329,7 @@ class Boot:
     def _open_handovers(self) -> Handovers:
         """What failures are handed over to; imported when there is the first one."""
         from agents.razar.handover import Handovers
+        from razar.boot import native_services
 
         return Handovers(
             self._config,
@@ -337,7 +338,10 @@ class Boot:
             attempts=self._options.remote_attempts,
             long_task=self._options.long_task,
             interpreter=self._adapters.interpreter,
+            memory=lambda: native_services.open_memory(self._logs),
             say=self._out.say,
+            span=self._out.trace.child,
+            environments=self._options.environments,
         )
 
     async def _rebuild(self, layer: str) -> str | None:

@@ -6,13 +6,17 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from razar.engine import events
 from razar.engine.events import Event
 from razar.projections.wording import Level
 from razar.tracing import Span
 
-__all__ = ["initialise"]
+if TYPE_CHECKING:
+    from memory.bundle import MemoryBundle
+
+__all__ = ["initialise", "open_memory"]
 
 #: An expression whose value only a working core gets right.
 PROBE = "[1, 2, 3].map(x, x * x).filter(x, x > 1) == [4, 9] && 'razar'.startsWith('ra')"
@@ -41,6 +45,15 @@ async def initialise(
     report(core)
     if core.result != "ready":
         say("WARN", f"Expression core: {core.result}")
+
+
+def open_memory(logs: str) -> MemoryBundle | None:
+    """The mission's memory; None where it cannot be had, which initialising it has told."""
+    try:
+        from memory.bundle import MemoryBundle
+    except ImportError:
+        return None
+    return MemoryBundle(os.path.join(logs, "razar_memory.db"))
 
 
 def _initialise_memory(logs: str) -> events.MemoryInitialised:

@@ -1,0 +1,223 @@
+"""The recovery loop in a real boot: a bug in a component's source is repaired by an agent over HTTP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents.server import Request, serving
+from tests.boot.mission import Mission, service
+from tests.recovery.support import FIX, SOURCE, broken, invocations, mend, patches, proposal, repaired_by
+from tests.support.waiting import until_sync
+
+MENDED = SOURCE.replace('NAMES["raedy"]', 'NAMES["ready"]')
+#: Changes the file, and still fails.
+USELESS = '    return NAMES["readyy"]\n'
+
+
+@pytest.fixture
+def missions() -> Iterator[list[Mission]]:
+    """Whatever a test starts is stopped."""
+    started: list[Mission] = []
+    yield started
+    for mission in started:
+        if mission.process is not None and mission.process.poll() is None:
+            mission.process.kill()
+            mission.process.wait()
+            mission.boot("--no-repair")  # Ends what the killed one left behind.
+
+
+def razar(mission: Mission, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "razar", *argv],
+        cwd=mission.folder,
+        env=mission.environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_bug_is_repaired_and_the_mission_completes(tmp_path: Path) -> None:
+    mission = Mission(tmp_path, broken(tmp_path), service("other"))
+    os.chmod(tmp_path / "src/service.py", 0o640)
+    with serving(mend()) as server:
+        assert repaired_by(mission, server).boot() == 0, (mission.log, mission.err)
+    assert "Health check failed for service" in mission.log[1].replace("ERROR ", "")
+    assert "INFO Mission demo complete" in mission.log
+    assert (tmp_path / "src/service.py").read_text() == MENDED
+    assert stat.S_IMODE(os.stat(tmp_path / "src/service.py").st_mode) == 0o640
+    (record,) = invocations(mission)
+    assert record["component"] == "service" and record["attempt"] == 1 and record["agent"] == "kimi2"
+    assert record["patched"] is True and record["status"] == "success" and record["tokens"] == 120
+    assert [entry["status"] for entry in patches(mission)] == ["applied"]
+    assert record["patch_id"] == patches(mission)[0]["id"]
+    assert '+    return NAMES["ready"]' in patches(mission)[0]["diff"]
+
+
+def test_a_patch_that_does_not_help_is_undone_before_the_next_attempt(tmp_path: Path) -> None:
+    mission = Mission(tmp_path, broken(tmp_path))
+    with serving(mend(proposal(new=USELESS), proposal())) as server:
+        assert repaired_by(mission, server).boot() == 0, (mission.log, mission.err)
+        second = server.requests[1].json
+    assert (tmp_path / "src/service.py").read_text() == MENDED
+    assert [entry["patched"] for entry in invocations(mission)] == [False, True]
+    assert [entry["attempt"] for entry in invocations(mission)] == [1, 2]
+    assert [entry["status"] for entry in patches(mission)] == ["applied", "rolled_back", "applied"]
+    told = "\n".join(str(message["content"]) for message in second["messages"])
+    assert "exited with code 1" in told and "readyy" not in told.partition("history")[0]
+
+
+def test_what_cannot_be_repaired_is_quarantined_with_a_packet_and_the_rest_runs(tmp_path: Path) -> None:
+    mission = Mission(tmp_path, broken(tmp_path, criticality="optional"), service("other"))
+    before = (tmp_path / "src/service.py").read_bytes()
+    with serving(mend(proposal(new=USELESS), proposal(new='    return NAMES["rdy"]\n'))) as server:
+        repaired_by(mission, server).start("--remote-attempts", "2")
+        mission.wait_for_state("service", "quarantined")
+        assert mission.component("other")["state"] == "running"
+        assert mission.stop() == 0
+    assert (tmp_path / "src/service.py").read_bytes() == before
+    (packet,) = (mission.logs / "repairs").glob("*/packet.md")
+    assert "kimi2" in packet.read_text()
+    assert str(packet.parent.relative_to(tmp_path)) in mission.component("service")["error"]
+    assert "| service |" in (tmp_path / "docs/quarantine_log.md").read_text()
+
+
+def test_one_that_dies_later_is_repaired_while_the_others_run_on(
+    tmp_path: Path, missions: list[Mission]
+) -> None:
+    # Healthy at first; the bug comes to light when the file appears.
+    source = (
+        "import os, time\nprint('ready', flush=True)\nwhile True:\n"
+        "    if os.path.exists('poke') and not FIXED:\n        raise KeyError('poke')\n    time.sleep(0.01)\n"
+    )
+    component = broken(tmp_path, restart={"limit": 0, "backoff": 0})
+    (tmp_path / "src/service.py").write_text("FIXED = False\n" + source)
+    mission = Mission(tmp_path, component, service("other"))
+    missions.append(mission)
+    with serving(mend(proposal(old="FIXED = False\n", new="FIXED = True\n"))) as server:
+        repaired_by(mission, server).start()
+        mission.wait_for_line("INFO Mission demo complete")
+        pid = mission.component("other")["pid"]
+        (tmp_path / "poke").touch()
+        until_sync(lambda: mission.log.count("INFO Health check passed for service") == 2, 20)
+        mission.wait_for_state("service", "running")
+        assert mission.component("other")["pid"] == pid
+        assert mission.stop() == 0
+    assert (tmp_path / "src/service.py").read_text().startswith("FIXED = True")
+
+
+def test_with_approval_the_mission_goes_on_and_the_patch_waits(
+    tmp_path: Path, missions: list[Mission]
+) -> None:
+    component = broken(tmp_path, repair={"paths": ["src/service.py"], "approval": "ask"})
+    mission = Mission(tmp_path, component, service("other"), service("needs", depends_on=["service"]))
+    missions.append(mission)
+    with serving(mend()) as server:
+        repaired_by(mission, server).start()
+        until_sync(lambda: any(line.startswith("ERROR Mission demo failed") for line in mission.log), 20)
+        assert mission.wait_for_state("needs", "blocked") and mission.component("other")["state"] == "running"
+        assert (tmp_path / "src/service.py").read_text() == SOURCE
+        (id,) = [entry["id"] for entry in patches(mission)]
+        assert id in mission.component("service")["error"]
+        done = razar(mission, "repairs", "approve", id)
+        assert done.returncode == 0 and "kept" in done.stdout, done
+        mission.wait_for_state("needs", "running")
+        assert (tmp_path / "src/service.py").read_text() == MENDED
+        assert razar(mission, "repairs", "rollback", id).returncode == 1  # It fails again without the patch.
+        assert (tmp_path / "src/service.py").read_text() == SOURCE
+        mission.stop()
+
+
+def test_a_rejected_patch_ends_in_quarantine(tmp_path: Path, missions: list[Mission]) -> None:
+    mission = Mission(tmp_path, broken(tmp_path), repair={"approval": "ask"})
+    missions.append(mission)
+    with serving(mend()) as server:
+        repaired_by(mission, server).start()
+        until_sync(lambda: patches(mission), 20)
+        until_sync(lambda: mission.component("service").get("error", "").count("waits for approval"), 20)
+        done = razar(mission, "repairs", "reject", patches(mission)[0]["id"], "--note", "not like this")
+        assert done.returncode == 0, done
+        assert mission.wait() == 1
+    assert "not like this" in mission.component("service")["error"]
+    assert (tmp_path / "src/service.py").read_text() == SOURCE
+
+
+def test_a_stop_does_not_wait_for_a_silent_agent_and_leaves_the_files(tmp_path: Path) -> None:
+    asked = threading.Event()
+
+    def silent(connection: socket.socket, request: Request, released: threading.Event) -> None:
+        asked.set()
+        released.wait(30)
+
+    mission = Mission(tmp_path, broken(tmp_path))
+    with serving(silent) as server:
+        repaired_by(mission, server).start()
+        assert asked.wait(20)
+        mission.signal(signal.SIGTERM)
+        assert mission.wait(5) == 143, mission.err
+    assert (tmp_path / "src/service.py").read_text() == SOURCE
+    assert "Traceback" not in mission.err
+    assert not mission.processes()
+
+
+def test_a_patch_on_trial_is_undone_when_razar_is_killed(tmp_path: Path, missions: list[Mission]) -> None:
+    slow = "    import time; time.sleep(1000)\n"  # Neither healthy nor dead.
+    mission = Mission(tmp_path, broken(tmp_path))
+    missions.append(mission)
+    with serving(mend(proposal(new=slow), proposal())) as server:
+        repaired_by(mission, server).start()
+        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text(), 20)
+        mission.wait_for_state("service", "igniting")
+        assert mission.process is not None
+        mission.process.kill()
+        mission.process.wait()
+        assert mission.boot() == 0, (mission.log, mission.err)
+    assert (tmp_path / "src/service.py").read_text() == MENDED
+    statuses = [entry["status"] for entry in patches(mission)]
+    assert statuses == ["applied", "rolled_back", "applied"]
+
+
+def test_a_known_fault_is_repaired_from_memory_without_any_agent(tmp_path: Path) -> None:
+    pytest.importorskip("neoabzu_memory")
+    mission = Mission(tmp_path, broken(tmp_path))
+    with serving(mend()) as server:
+        assert repaired_by(mission, server).boot() == 0
+    (tmp_path / "src/service.py").write_text(SOURCE)
+    mission.environment.clear()
+    assert mission.boot() == 0, (mission.log, mission.err)
+    assert (tmp_path / "src/service.py").read_text() == MENDED
+    assert [entry["agent"] for entry in invocations(mission)] == ["kimi2", "memory"]
+    assert invocations(mission)[-1]["patched"] is True
+
+
+def test_without_permission_a_suggestion_is_shown_and_nothing_is_changed(tmp_path: Path) -> None:
+    component = broken(tmp_path)
+    del component["repair"]
+    mission = Mission(tmp_path, component)
+    with serving(mend()) as server:
+        assert repaired_by(mission, server).boot() == 1
+        assert len(server.requests) == 1
+    assert (tmp_path / "src/service.py").read_text() == SOURCE
+    assert [entry["status"] for entry in patches(mission)] == ["proposed"]
+    assert mission.component("service")["state"] == "stopped" or "quarantine" in str(
+        mission.state["quarantine"]
+    )
+
+
+def test_with_no_repair_and_without_agents_a_failure_is_quarantined_at_once(tmp_path: Path) -> None:
+    mission = Mission(tmp_path, broken(tmp_path))
+    with serving(mend()) as server:
+        assert repaired_by(mission, server).boot("--no-repair") == 1
+        assert not server.requests
+    assert not any("handed to repair" in line for line in mission.log)
+    assert FIX not in (tmp_path / "src/service.py").read_text()
