@@ -11,8 +11,9 @@ from msgspec import Struct
 from agents.razar.errors import ConfigurationError
 from razar.utils.redaction import redact
 
-__all__ = ["Target", "parse"]
+__all__ = ["Target", "base", "completed", "parse"]
 
+_BASE = re.compile(r"v\d+\w*")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 
@@ -87,3 +88,21 @@ def _basic(parts: SplitResult) -> str | None:
         return None
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return "Basic " + b64encode(pair.encode()).decode()
+
+
+def completed(url: str | None, suffix: str) -> str:
+    """A URL for ``parse``: a base (bare host, or ending in ``/v1``) gets ``suffix``, any other stays."""
+    text = (url or "").strip()
+    head, mark, _ = text.partition("?")
+    path = head.partition("://")[2].partition("/")[2].rstrip("/")
+    if not head.partition("://")[2] or mark:
+        return text
+    if not path:
+        return f"{head.rstrip('/')}/v1{suffix}"
+    return head.rstrip("/") + suffix if _BASE.fullmatch(path.rpartition("/")[2]) else text
+
+
+def base(url: str) -> str:
+    """The base of a URL that may be full: without ``/chat/completions`` or ``/completions``."""
+    text = completed(url, "/chat/completions").partition("?")[0].rstrip("/")
+    return text.removesuffix("/completions").removesuffix("/chat")

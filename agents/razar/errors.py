@@ -58,6 +58,9 @@ class AgentError(Exception):
         self.retry_after = retry_after
         #: What had left the machine by then (see agents.razar.agent.Sent).
         self.sent: tuple[object, ...] = ()
+        #: Requests that were made by then, and tokens they took, where that was told.
+        self.requests = 0
+        self.tokens: int | None = None
 
 
 class ConfigurationError(AgentError):

@@ -11,7 +11,6 @@ system's authorities (or those of SSL_CERT_FILE), every answer has a largest siz
 
 from __future__ import annotations
 
-import io
 import socket
 import time
 from collections.abc import Mapping
@@ -20,39 +19,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from agents.razar.endpoint import Target
-from agents.razar.errors import (
-    AgentTimeoutError,
-    AnswerTooLargeError,
-    BrokenConnectionError,
-    TLSFailedError,
-    UnreachableError,
-)
+from agents.razar.errors import BrokenConnectionError, TLSFailedError, UnreachableError
+from agents.razar.http_wire import ANSWER_LIMIT, Clock, Handle, Limits, Wire
 
 if TYPE_CHECKING:
     import ssl
 
-__all__ = ["ANSWER_LIMIT", "Answer", "Limits", "exchange"]
-
-#: Largest body of an answer, in bytes.
-ANSWER_LIMIT = 4 * 1024 * 1024
-#: What head, chunk sizes and trailers may add to that, in bytes.
-_OVERHEAD = 1024 * 1024
-_PIECE = 64 * 1024
-
-
-class Limits(Struct, frozen=True, kw_only=True):
-    """Seconds for each phase and for the whole, and bytes for the answer's body.
-
-    A model thinks before the first byte of its answer: that wait has no limit but ``total``.
-    """
-
-    total: float = 60.0
-    resolve: float = 5.0
-    connect: float = 10.0
-    tls: float = 10.0
-    send: float = 20.0
-    receive: float = 30.0
-    answer: int = ANSWER_LIMIT
+__all__ = ["ANSWER_LIMIT", "Answer", "Handle", "Limits", "exchange"]
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -64,33 +37,6 @@ class Answer(Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class _Clock:
-    """The deadline of the whole and that of the present phase, in monotonic seconds."""
-
-    def __init__(self, shown: str, total: float) -> None:
-        self._shown = shown
-        self.began = time.monotonic()
-        self._end = self.began + total
-        self._total = total
-        self.enter("starting", total)
-
-    def enter(self, phase: str, seconds: float) -> None:
-        self._phase = phase
-        self._seconds = seconds
-        self._phase_end = time.monotonic() + seconds
-
-    def remaining(self) -> float:
-        """Seconds until the nearer deadline; raises AgentTimeoutError once it has passed."""
-        seconds = min(self._end, self._phase_end) - time.monotonic()
-        if seconds <= 0:
-            raise self.passed()
-        return seconds
-
-    def passed(self) -> AgentTimeoutError:
-        limit = self._total if self._end <= self._phase_end else self._seconds
-        return AgentTimeoutError(f"{self._shown}: gave up while {self._phase}, after {limit:g} s")
-
-
 def exchange(
     method: str,
     target: Target,
@@ -98,26 +44,29 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes | None = None,
     limits: Limits | None = None,
+    handle: Handle | None = None,
 ) -> Answer:
-    """Send one request and return the answer, whatever its status.
+    """Send one request and return the answer, whatever its status; ``handle`` can end it from elsewhere.
 
     Raises AgentTimeoutError, UnreachableError, TLSFailedError, BrokenConnectionError and
     AnswerTooLargeError; their messages hold neither headers nor body.
     """
     limits = limits or Limits()
-    clock = _Clock(target.shown, limits.total)
-    connection = _connect(target, clock, limits)
+    clock = Clock(target.shown, limits.total, handle)
+    connection: socket.socket | None = None
     try:
+        connection = _connect(target, clock, limits)
         if target.secure:
             connection = _secure(connection, target, clock, limits)
         return _converse(connection, method, target, headers, body, clock, limits)
     except TimeoutError:
         raise clock.passed() from None
     finally:
-        connection.close()
+        clock.handle.release()
+        _close(connection)
 
 
-def _connect(target: Target, clock: _Clock, limits: Limits) -> socket.socket:
+def _connect(target: Target, clock: Clock, limits: Limits) -> socket.socket:
     clock.enter("looking up the host", limits.resolve)
     addresses = _resolve(target, clock)
     clock.enter("connecting", limits.connect)
@@ -126,6 +75,7 @@ def _connect(target: Target, clock: _Clock, limits: Limits) -> socket.socket:
         connection = None
         try:
             connection = socket.socket(family, kind, protocol)
+            clock.handle.watch(connection)
             connection.settimeout(clock.remaining())
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -149,30 +99,34 @@ def _close(connection: socket.socket | None) -> None:
         connection.close()
 
 
-def _resolve(target: Target, clock: _Clock) -> list[Any]:
+def _resolve(target: Target, clock: Clock) -> list[Any]:
     import threading
 
     found: list[Any] = []
     fault: list[OSError | UnicodeError] = []
+    over, done = threading.Event(), threading.Event()
 
     def look_up() -> None:
         try:
             found.extend(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             fault.append(error)
+        done.set()
+        over.set()
 
     # getaddrinfo has no time limit of its own; a thread that hangs in it is left behind.
-    thread = threading.Thread(target=look_up, name="razar-resolve", daemon=True)
-    thread.start()
-    thread.join(clock.remaining())
-    if thread.is_alive():
+    threading.Thread(target=look_up, name="razar-resolve", daemon=True).start()
+    clock.handle.wake(over)
+    over.wait(clock.remaining())
+    if not done.is_set():
+        clock.remaining()
         raise clock.passed()
     if fault:
         raise UnreachableError(f"{target.shown} cannot be reached: the name of its host cannot be resolved")
     return found
 
 
-def _secure(connection: socket.socket, target: Target, clock: _Clock, limits: Limits) -> ssl.SSLSocket:
+def _secure(connection: socket.socket, target: Target, clock: Clock, limits: Limits) -> ssl.SSLSocket:
     import ssl
 
     clock.enter("agreeing on TLS", limits.tls)
@@ -199,12 +153,12 @@ def _converse(
     target: Target,
     headers: Mapping[str, str],
     body: bytes | None,
-    clock: _Clock,
+    clock: Clock,
     limits: Limits,
 ) -> Answer:
     from http.client import HTTPConnection, HTTPException
 
-    wire = _Wire(connection, clock, limits)
+    wire = Wire(connection, clock, limits)
     client = HTTPConnection(target.host, target.port)
     client.auto_open = 0
     client.sock = wire
@@ -246,52 +200,3 @@ def _converse(
         if answer is not None:
             answer.close()
         client.close()
-
-
-class _Wire:
-    """A socket as http.client wants one, whose every operation heeds the deadlines."""
-
-    def __init__(self, connection: socket.socket, clock: _Clock, limits: Limits) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._limits = limits
-        self._shown = clock._shown
-
-    def sendall(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            self._connection.settimeout(self._clock.remaining())
-            view = view[self._connection.send(view[:_PIECE]) :]
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._connection, self._clock, self), _PIECE)
-
-    def close(self) -> None:
-        """The caller of ``exchange`` owns the socket's end: the answer is still being read."""
-
-    def too_large(self) -> AnswerTooLargeError:
-        return AnswerTooLargeError(f"{self._shown}: the answer is larger than {self._limits.answer:,} bytes")
-
-    @property
-    def budget(self) -> int:
-        """Bytes that may come in all."""
-        return self._limits.answer + _OVERHEAD
-
-
-class _Incoming(io.RawIOBase):
-    def __init__(self, connection: socket.socket, clock: _Clock, wire: _Wire) -> None:
-        self._connection = connection
-        self._clock = clock
-        self._wire = wire
-        self._left = wire.budget
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._connection.settimeout(self._clock.remaining())
-        count = self._connection.recv_into(buffer)
-        self._left -= count
-        if self._left < 0:
-            raise self._wire.too_large()
-        return count

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
+    "RUNGS",
     "Component",
     "Condition",
     "CrownSettings",
@@ -118,6 +119,10 @@ class CrownSettings(Struct, frozen=True, kw_only=True):
     timeout: float = 10.0
     required_model: str | None = "GLM-4.1V"
     model_launcher: str | None = None
+
+
+#: Whom a ladder may name: the memory of past repairs, and the agents.
+RUNGS = ("memory", "opencode", "acp", "kimi2", "airstar", "rstar")
 
 
 class RepairSettings(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from razar.config.context import Context
 from razar.config.endpoints import check_url
 from razar.config.faults import Fault, Problem, quote
-from razar.config.model import CrownSettings, RepairSettings
+from razar.config.model import RUNGS, CrownSettings, RepairSettings
 from razar.config.wire import BudgetEntry, CrownEntry, RepairEntry
 
 __all__ = ["crown_settings", "repair_settings"]
@@ -71,11 +71,24 @@ def repair_settings(entry: RepairEntry | UnsetType, context: Context) -> RepairS
     if not isinstance(entry, RepairEntry):
         return RepairSettings()
     return RepairSettings(
-        ladder=None if entry.ladder is UNSET else tuple(entry.ladder),
+        ladder=None if entry.ladder is UNSET else _ladder(entry.ladder, context),
         attempts=None if entry.attempts is UNSET else entry.attempts,
         budget=_budget(entry.budget, context),
         approval=None if entry.approval is UNSET else entry.approval,
     )
+
+
+def _ladder(names: list[str], context: Context) -> tuple[str, ...]:
+    for number, name in enumerate(names):
+        at = ("repair", "ladder", number)
+        if not isinstance(name, str):
+            continue  # Its form is a fault already.
+        if name not in RUNGS:
+            known = f"one of {', '.join(RUNGS)}"
+            context.faults.add(at, quote(name), known, context.faults.suggest(name, RUNGS))
+        elif name in names[:number]:
+            context.faults.add(at, f"{quote(name)} once more", "every agent once")
+    return tuple(names)
 
 
 def _budget(entry: BudgetEntry | UnsetType, context: Context) -> dict[str, float]:

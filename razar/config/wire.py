@@ -277,7 +277,7 @@ class RepairEntry(Entry, kw_only=True):
     """Repair settings of the whole mission."""
 
     ladder: list[Label] | UnsetType = UNSET
-    """Agents in the order in which they are asked."""
+    """Agents in the order in which they are asked: `memory`, `opencode`, `acp`, `kimi2`, `airstar`, `rstar`."""
     attempts: Count | UnsetType = UNSET
     """Repair attempts for one component before quarantine."""
     budget: BudgetEntry | UnsetType = UNSET

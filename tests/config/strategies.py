@@ -60,7 +60,12 @@ MISSION: dict[str, Any] = {
     "mission": "demo",
     "ignition": "parallel",
     "crown": {"url": "ws://h:1", "policy": "optional", "timeout": "3s", "required_model": None},
-    "repair": {"ladder": ["kimi"], "attempts": 3, "budget": {"tokens": 5, "seconds": 9.5}, "approval": "ask"},
+    "repair": {
+        "ladder": ["kimi2"],
+        "attempts": 3,
+        "budget": {"tokens": 5, "seconds": 9.5},
+        "approval": "ask",
+    },
     "components": [
         {"id": "a", "layer": "core", "entrypoint": "sh -c 'exit 0'", "health": "tcp://h:1", "kind": "task"},
         {

@@ -81,7 +81,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
         ignition="parallel",
         crown={"url": "wss://crown:1/x", "policy": "optional", "timeout": "3s", "required_model": None}
         | {"model_launcher": "./launch.sh"},
-        repair={"ladder": ["kimi", "airstar"], "attempts": 3, "approval": "ask"}
+        repair={"ladder": ["memory", "kimi2", "airstar"], "attempts": 3, "approval": "ask"}
         | {"budget": {"requests": 1, "tokens": 2, "seconds": "1m", "concurrent": 4}},
     )
     assert config.ignition == "parallel"
@@ -93,7 +93,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
         model_launcher=str(launcher),
     )
     assert config.repair == RepairSettings(
-        ladder=("kimi", "airstar"),
+        ladder=("memory", "kimi2", "airstar"),
         attempts=3,
         budget={"requests": 1, "tokens": 2, "seconds": 60.0, "concurrent": 4},
         approval="ask",

@@ -13,6 +13,7 @@ PROVIDER = Provider(
     endpoint_variable="AIRSTAR_ENDPOINT",
     key_variable="AIRSTAR_API_KEY",
     recording="airstar_completion.json",
+    model_variable="AIRSTAR_MODEL",
 )
 
 

@@ -15,7 +15,7 @@ from agents.razar.errors import BrokenConnectionError, ConfigurationError
 from agents.razar.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 
-__all__ = ["TIME_LIMIT", "Agent", "Provider", "Result", "call"]
+__all__ = ["TIME_LIMIT", "Agent", "Provider", "Result", "call", "checked_key", "headers_for", "reply_of"]
 
 #: Seconds for one request, from the first look-up to the last byte.
 TIME_LIMIT = 60.0
@@ -67,7 +67,7 @@ def call(
     from agents.razar.http_post import Limits, exchange
 
     target = parse(endpoint, provider.endpoint_variable)
-    token = _checked(token, provider)
+    token = checked_key(token, provider)
     content = dict(payload) if isinstance(payload, Mapping) else {"context": payload}
     if token is not None:
         content.setdefault("auth_token", token)
@@ -76,7 +76,7 @@ def call(
     answer = exchange(
         "POST",
         target,
-        headers=_headers(target, token),
+        headers=headers_for(target, token),
         body=_encoded(content, name),
         limits=Limits(total=time_limit),
     )
@@ -88,10 +88,11 @@ def call(
         "status_code": answer.status,
         "token_provided": token is not None,
     }
-    return Agent(name), info, _reply(answer.body, keys, f"{name} at {target.shown}")
+    return Agent(name), info, reply_of(answer.body, keys, f"{name} at {target.shown}")
 
 
-def _checked(token: str | None, provider: Provider) -> str | None:
+def checked_key(token: str | None, provider: Provider) -> str | None:
+    """The key without white space around it. Raises ConfigurationError for one no header can carry."""
     token = token.strip() if token else None
     if not token:
         return None
@@ -100,7 +101,8 @@ def _checked(token: str | None, provider: Provider) -> str | None:
     return token
 
 
-def _headers(target: Target, token: str | None) -> dict[str, str]:
+def headers_for(target: Target, token: str | None) -> dict[str, str]:
+    """The headers of a request with this key, else with the credentials of the URL."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "razar"}
     if token is not None:
         headers |= {"Authorization": f"Bearer {token}", "X-API-Key": token}
@@ -117,7 +119,8 @@ def _encoded(content: dict[str, Any], name: str) -> bytes:
         raise ConfigurationError(f"the payload for {name} holds what JSON cannot carry") from None
 
 
-def _reply(body: bytes, keys: OwnKeys, who: str) -> Any:
+def reply_of(body: bytes, keys: OwnKeys, who: str) -> Any:
+    """Decode a body: JSON, else ``{"response": text}``; where it repeats our key it says so."""
     try:
         return keys.value(msgspec.json.decode(body))
     except (msgspec.DecodeError, UnicodeDecodeError):

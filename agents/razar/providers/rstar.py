@@ -13,6 +13,7 @@ PROVIDER = Provider(
     endpoint_variable="RSTAR_ENDPOINT",
     key_variable="RSTAR_API_KEY",
     recording="rstar_completion.json",
+    model_variable="RSTAR_MODEL",
 )
 
 

@@ -1,0 +1,113 @@
+"""Which repair agents there are, and in which order they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec import Struct
+
+from agents.razar.agent import RepairAgent
+from agents.razar.errors import AgentError, ConfigurationError
+from razar.config.model import RUNGS, RepairSettings
+
+__all__ = ["Roster", "configured", "roster"]
+
+_MEMORY = "memory"
+#: Any of these makes a rung configured; the first is the one to name where none is set.
+_VARIABLES: dict[str, tuple[str, ...]] = {
+    "kimi2": ("KIMI2_ENDPOINT",),
+    "airstar": ("AIRSTAR_ENDPOINT",),
+    "rstar": ("RSTAR_ENDPOINT",),
+}
+#: Of these the first configured one works; the others follow it, one after the other.
+_FIRST = ("kimi2",)
+_AFTER = ("airstar", "rstar")
+
+
+class Roster(Struct, frozen=True, kw_only=True):
+    """The agents in the ladder's order; ``problems`` says why rungs of it are not among them."""
+
+    agents: tuple[RepairAgent, ...]
+    problems: tuple[ConfigurationError, ...] = ()
+
+
+def configured(
+    environ: Mapping[str, str],
+    ladder: Iterable[str] | None = None,
+    settings: RepairSettings | None = None,
+) -> list[RepairAgent]:
+    """The agents that can be asked, in order, without the memory; see :func:`roster`."""
+    return list(roster(environ, ladder, settings).agents)
+
+
+def roster(
+    environ: Mapping[str, str],
+    ladder: Iterable[str] | None = None,
+    settings: RepairSettings | None = None,
+) -> Roster:
+    """Make the agents of a ladder, else of ``settings.ladder``, else of what the environment configures.
+
+    What cannot be made is a problem and is left out; nothing is raised.
+    """
+    if ladder is None and settings is not None:
+        ladder = settings.ladder
+    agents: list[RepairAgent] = []
+    problems: list[ConfigurationError] = []
+    for name in dict.fromkeys(_usual(environ) if ladder is None else ladder):
+        if name == _MEMORY:
+            continue
+        try:
+            agents.append(_made(name, environ))
+        except ConfigurationError as problem:
+            problems.append(problem)
+        except AgentError as problem:
+            problems.append(ConfigurationError(str(problem)))
+    return Roster(agents=tuple(agents), problems=tuple(problems))
+
+
+def _usual(environ: Mapping[str, str]) -> list[str]:
+    first = [name for name in _FIRST if _set(environ, name)][:1]
+    return first + [name for name in _AFTER if _set(environ, name)]
+
+
+def _set(environ: Mapping[str, str], name: str) -> bool:
+    return any(environ.get(variable, "").strip() for variable in _VARIABLES[name])
+
+
+def _made(name: str, environ: Mapping[str, str]) -> RepairAgent:
+    if name not in _VARIABLES:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, RUNGS, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(RUNGS)}"
+        raise ConfigurationError(f'repair.ladder names the agent "{name[:100]}", which is not known; {hint}')
+    if not _set(environ, name):
+        raise ConfigurationError(
+            f"repair.ladder names {name}, which is not configured: {_VARIABLES[name][0]} is not set"
+        )
+    return _MAKERS[name](environ)
+
+
+def _kimi2(environ: Mapping[str, str]) -> RepairAgent:
+    from agents.razar.providers.chat import kimi2_agent
+
+    return kimi2_agent(environ)
+
+
+def _airstar(environ: Mapping[str, str]) -> RepairAgent:
+    from agents.razar.providers.chat import airstar_agent
+
+    return airstar_agent(environ)
+
+
+def _rstar(environ: Mapping[str, str]) -> RepairAgent:
+    from agents.razar.providers.completions import rstar_agent
+
+    return rstar_agent(environ)
+
+
+_MAKERS: dict[str, Callable[[Mapping[str, str]], RepairAgent]] = {
+    "kimi2": _kimi2,
+    "airstar": _airstar,
+    "rstar": _rstar,
+}
