@@ -14,7 +14,7 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench bench-cel lock schemas clean
+.PHONY: help setup demo demo-repair test lint check-python check-rust test-rust test-python bench bench-cel bench-repair lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ setup: $(STAMPS)/extension ## make .venv with what RAZAR needs to run, and build
 
 demo: setup ## boot the demo mission in the foreground; Ctrl-C stops it
 	@exec $(PY) examples/demo/run.py $(ARGS)
+
+demo-repair: setup ## boot a mission whose router has a bug, and have it repaired by a recorded agent
+	@exec $(PY) examples/repair/run.py $(ARGS)
 
 test: lint test-rust test-python ## lint, types, Rust tests, Python tests
 
@@ -46,6 +49,9 @@ bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 
 bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
 	$(PY) -m benchmarks.cel $(ARGS)
+
+bench-repair: $(STAMPS)/dev $(STAMPS)/extension ## what a repair costs beside the agent and the tests
+	$(PY) -m benchmarks.repair $(ARGS)
 
 schemas: setup ## write docs/schemas from the configuration's types
 	$(PY) -m razar.config.schema
