@@ -215,7 +215,8 @@ def main() -> int:
                 rows.setdefault(key, []).append(value)
     print(json.dumps(rows) if options.json else table(rows))
     if options.write:
-        machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+        machine = f"{os.cpu_count()} cores, {system}"
         Path(options.write).write_text(
             f"# What a repair costs\n\nTaken {datetime.now(UTC):%Y-%m-%d} on {machine}; medians of {options.runs} "
             f"runs, a tree of {options.files} files. Made by `python -m benchmarks.repair --write "
