@@ -15,6 +15,8 @@ from razar.launchers.reaper import NONCE
 __all__ = ["GRACE", "find", "stop"]
 
 COMPONENT = "RAZAR_COMPONENT"
+#: Whom a process belongs to that was started for no component, such as the installation of a layer.
+COMMAND = "a command of RAZAR"
 #: Seconds between TERM and KILL.
 GRACE = 10.0
 #: Seconds that KILL may take.
@@ -43,7 +45,7 @@ def find(remains: Remains) -> dict[str, list[procfs.Stat]]:
             nonce = procfs.environment_value(pid, NONCE) or ""
             owner = owners.get(nonce)
             if owner is None and nonce.partition("-")[0] in remains.boots:
-                owner = procfs.environment_value(pid, COMPONENT)
+                owner = procfs.environment_value(pid, COMPONENT) or COMMAND
         if owner is not None:
             roots.setdefault(owner, []).append(pid)
     return {component: list(procfs.tree(pids).values()) for component, pids in roots.items()}
