@@ -194,6 +194,7 @@ def _run(
     from razar.boot.job import Boot
     from razar.boot.outputs import Outputs
     from razar.engine.plan import compile_plan
+    from razar.launchers import processes
 
     if options.retries is not None:
         retries = options.retries
@@ -204,6 +205,7 @@ def _run(
 
     async def mission() -> tuple[int, bool]:
         boot_id = os.urandom(8).hex()
+        processes.mark(boot_id)
         outputs = Outputs(options, config, plan, boot_id=boot_id, logs=logs, environ=os.environ)
         try:
             boot = Boot(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from razar.launchers import procfs, reaper
 
-__all__ = ["Family", "kill_strays", "send"]
+__all__ = ["FREEZE_ROUNDS", "Family", "kill_strays", "send"]
 
 #: Attempts and seconds to freeze a family that keeps on forking before it is killed anyway.
 FREEZE_ROUNDS = 100
@@ -78,6 +78,7 @@ class Family:
         self._known: dict[int, int] = {}
         self._watched: dict[int, int] = {}
         self._unclear = False
+        self._settled = True
         self._looks = 0
         self._checking: asyncio.Handle | None = None
         child.on_exit = self._first_ended
@@ -89,12 +90,15 @@ class Family:
             return {}
         roots = [self.child.pid]
         self._unclear = False
-        for orphan in reaper.adopted():
+        orphans, self._settled = reaper.look()
+        for orphan in orphans:
             if self.owns(orphan):
                 roots.append(orphan.stat.pid)
             elif orphan.nonce is None:
                 self._unclear = True
         found = procfs.tree(roots)
+        # One that has ended since it was listed may have left children that were not.
+        self._settled = self._settled and all(pid in found for pid in roots[1:])
         self._known.update((pid, entry.start_time) for pid, entry in found.items())
         return found
 
@@ -185,6 +189,9 @@ class Family:
             return
         members = self.members()
         if not members:
+            if not self._settled:
+                self._check_soon()
+                return
             if self._unclear and self._looks < SECOND_LOOKS:
                 self._looks += 1
                 self._checking = self._loop.call_later(SECOND_LOOK, self._check)

@@ -9,13 +9,18 @@ from collections.abc import Iterable
 
 from razar.engine.recovery import Remains
 from razar.launchers import procfs
+from razar.launchers.descendants import FREEZE_ROUNDS, send
 from razar.launchers.reaper import NONCE
 
 __all__ = ["GRACE", "find", "stop"]
 
 COMPONENT = "RAZAR_COMPONENT"
+#: Whom a process belongs to that was started for no component, such as the installation of a layer.
+COMMAND = "a command of RAZAR"
 #: Seconds between TERM and KILL.
 GRACE = 10.0
+#: Seconds that KILL may take.
+KILL_TIME = 5.0
 
 
 def find(remains: Remains) -> dict[str, list[procfs.Stat]]:
@@ -40,22 +45,42 @@ def find(remains: Remains) -> dict[str, list[procfs.Stat]]:
             nonce = procfs.environment_value(pid, NONCE) or ""
             owner = owners.get(nonce)
             if owner is None and nonce.partition("-")[0] in remains.boots:
-                owner = procfs.environment_value(pid, COMPONENT)
+                owner = procfs.environment_value(pid, COMPONENT) or COMMAND
         if owner is not None:
             roots.setdefault(owner, []).append(pid)
     return {component: list(procfs.tree(pids).values()) for component, pids in roots.items()}
 
 
 async def stop(processes: Iterable[procfs.Stat], grace: float = GRACE) -> list[procfs.Stat]:
-    """TERM, then KILL what is still there after ``grace`` seconds; return who has withstood even that."""
-    watched = [one for one in map(_open, processes) if one is not None]
-    try:
-        remaining = await _signal(watched, signal.SIGTERM, grace)
-        remaining = await _signal(remaining, signal.SIGKILL, 5.0)
-        return [entry for entry, _ in remaining]
-    finally:
-        for _, fd in watched:
-            os.close(fd)
+    """TERM, then KILL what is still there after ``grace`` seconds; return who has withstood even that.
+
+    What they have started meanwhile, even in answer to TERM, is killed with them.
+    """
+    first = [entry for entry in processes if _is_there(entry)]
+    nonces = {nonce for entry in first if (nonce := procfs.environment_value(entry.pid, NONCE))}
+    remaining = await _signal(first, signal.SIGTERM, grace)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + KILL_TIME
+    while (remaining := _frozen(remaining, nonces)) and loop.time() < until:
+        await _signal(remaining, signal.SIGKILL, until - loop.time())
+    return remaining
+
+
+def _frozen(known: Iterable[procfs.Stat], nonces: set[str]) -> list[procfs.Stat]:
+    """Find who is there, and stop each so that none can run away by forking."""
+    stopped: dict[tuple[int, int], procfs.Stat] = {}
+    roots = [entry.pid for entry in known if _is_there(entry)]
+    found: list[procfs.Stat] = []
+    for _ in range(FREEZE_ROUNDS):
+        marked = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, NONCE) in nonces]
+        found = list(procfs.tree([*roots, *marked]).values())
+        fresh = [entry for entry in found if (entry.pid, entry.start_time) not in stopped]
+        if not fresh:
+            break
+        for entry in fresh:
+            stopped[entry.pid, entry.start_time] = entry
+            send(entry, signal.SIGSTOP)
+    return found
 
 
 def _open(entry: procfs.Stat) -> tuple[procfs.Stat, int] | None:
@@ -71,27 +96,34 @@ def _open(entry: procfs.Stat) -> tuple[procfs.Stat, int] | None:
     return entry, fd
 
 
+def _is_there(entry: procfs.Stat) -> bool:
+    now = procfs.stat(entry.pid)
+    return now is not None and not now.ended and now.start_time == entry.start_time
+
+
 async def _signal(
-    processes: list[tuple[procfs.Stat, int]], number: signal.Signals, patience: float
-) -> list[tuple[procfs.Stat, int]]:
+    processes: Iterable[procfs.Stat], number: signal.Signals, patience: float
+) -> list[procfs.Stat]:
     """Signal everybody and wait for their ends; return those that are still there."""
     loop = asyncio.get_running_loop()
+    watched = [one for one in map(_open, processes) if one is not None]
     ends = []
-    for _, fd in processes:
-        ended: asyncio.Future[None] = loop.create_future()
-        ends.append(ended)
-        loop.add_reader(fd, _note, loop, fd, ended)
-        try:
-            signal.pidfd_send_signal(fd, number)
-        except (ProcessLookupError, PermissionError):
-            pass
     try:
+        for _, fd in watched:
+            ended: asyncio.Future[None] = loop.create_future()
+            ends.append(ended)
+            loop.add_reader(fd, _note, loop, fd, ended)
+            try:
+                signal.pidfd_send_signal(fd, number)
+            except (ProcessLookupError, PermissionError):
+                pass
         if ends:
             await asyncio.wait(ends, timeout=patience)
     finally:
-        for _, fd in processes:
+        for _, fd in watched:
             loop.remove_reader(fd)
-    return [process for process, end in zip(processes, ends, strict=True) if not end.done()]
+            os.close(fd)
+    return [entry for (entry, _), end in zip(watched, ends, strict=True) if not end.done()]
 
 
 def _note(loop: asyncio.AbstractEventLoop, fd: int, ended: asyncio.Future[None]) -> None:

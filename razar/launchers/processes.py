@@ -23,6 +23,7 @@ __all__ = [
     "Status",
     "adopted",
     "explain",
+    "mark",
     "prepare",
     "run",
     "spawn",
@@ -34,6 +35,16 @@ OUTPUT_LIMIT = 1 << 20
 KILL_TIME = 5.0
 #: Longest line handed to ``on_line``, in bytes.
 LINE_LIMIT = 8192
+
+
+#: The id of the boot that runs in this process, with which the nonces of its commands begin.
+_boot = ""
+
+
+def mark(boot_id: str) -> None:
+    """Have every command told as one of this boot, should RAZAR be killed while it runs."""
+    global _boot
+    _boot = boot_id
 
 
 class Completed(Struct, frozen=True, kw_only=True):
@@ -204,8 +215,8 @@ async def run(
     target = stdout if stdout is None or isinstance(stdout, int) else stdout.fileno()
     output = _Output(target, on_line, capture) if capture or on_line is not None else None
     variables = dict(os.environ if env is None else env)
-    # A command of a component stays recognisable as one of its boot, should we be killed meanwhile.
-    boot = variables.get(NONCE, "").partition("-")[0]
+    # What may leave processes behind, like a model that is to stay, belongs to no boot.
+    boot = variables.get(NONCE, "").partition("-")[0] or (_boot if sweep else "")
     nonce = variables[NONCE] = f"{boot}-{os.urandom(8).hex()}"
     gone: asyncio.Future[Status] = loop.create_future()
     try:

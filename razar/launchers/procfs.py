@@ -27,11 +27,15 @@ class Stat(NamedTuple):
     pgrp: int
     session: int
     start_time: int
+    threads: int
 
     @property
     def ended(self) -> bool:
-        """Whether the process is a zombie or on its way out."""
-        return self.state in "ZX"
+        """Whether the process is a zombie or on its way out.
+
+        The state is that of the first thread; a process lives on while it has another.
+        """
+        return self.state in "ZX" and self.threads < 2
 
 
 def read(path: str, limit: int = 1 << 20) -> bytes | None:
@@ -70,6 +74,7 @@ def stat(pid: int) -> Stat | None:
         int(fields[2]),
         int(fields[3]),
         int(fields[19]),
+        int(fields[17]),
     )
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from razar.launchers import procfs
 
-__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "prepare", "spawn"]
+__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn"]
 
 #: The variable by which a descendant is recognised.
 NONCE = "RAZAR_NONCE"
@@ -188,14 +188,25 @@ def adopted() -> list[Orphan]:
     loop learns of SIGTERM. Whoever waits for an orphan watches it; all others can wait for the
     next call.
     """
+    return look()[0]
+
+
+def look() -> tuple[list[Orphan], bool]:
+    """Do what :func:`adopted` does; tell also whether all of it is still so.
+
+    It is not if one was found to have ended: its children may have become ours after the list was
+    read. The kernel appends to that list and only we take from it, so nothing else is ever missed.
+    """
     global _orphans
     own_session = os.getsid(0)
     before, _orphans = _orphans, {}
+    settled = True
     for pid in set(procfs.children(os.getpid())) - _children.keys():
         entry = procfs.stat(pid)
         if entry is None or entry.session == own_session:
             continue
         if entry.ended:
+            settled = False
             try:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
             except ChildProcessError:
@@ -204,7 +215,7 @@ def adopted() -> list[Orphan]:
         seen = before.get(pid)
         nonce = seen.nonce if seen is not None and seen.stat.start_time == entry.start_time else None
         _orphans[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
-    return list(_orphans.values())
+    return list(_orphans.values()), settled
 
 
 def _forsake(loop: asyncio.AbstractEventLoop) -> None:

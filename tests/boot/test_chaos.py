@@ -13,8 +13,9 @@ from contextlib import suppress
 
 import pytest
 
+from razar.launchers import procfs
 from tests.boot.checks import healthy_remains
-from tests.boot.mission import Mission, script
+from tests.boot.mission import Mission, script, service
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]
@@ -121,6 +122,39 @@ def test_an_interrupt_while_leftovers_are_stopped_does_not_forget_them(mission: 
     until_sync(lambda: any("is left over from a supervisor" in line for line in one.log))
     assert one.stop(signal.SIGTERM) == 143
     assert one.boot() == 0
+    healthy_remains(one)
+
+
+BACKEND = """
+import os, time
+with open("pid.new", "w") as file:
+    file.write(str(os.getpid()))
+os.rename("pid.new", os.environ["SLOW_PID"])
+time.sleep(1000)
+"""
+
+
+def test_a_supervisor_killed_while_it_builds_leaves_no_build_behind(mission: Make) -> None:
+    one = mission(service("a"))
+    package = one.folder / "slow"
+    package.mkdir()
+    (package / "backend.py").write_text(BACKEND)
+    (package / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "slow"\ndynamic = ["version"]\n'
+    )
+    environments = one.folder / "razar_env.yaml"
+    environments.write_text("environments:\n  - {layer: core, python: '>=3.11', dependencies: [./slow]}\n")
+    pid = one.folder / "slow.pid"
+    one.start("--offline", SLOW_PID=str(pid))
+    until_sync(pid.exists)
+    assert one.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert procfs.stat(int(pid.read_text())) is not None
+    environments.unlink()
+    assert one.boot() == 0
+    assert any("WARN a command of RAZAR is left over from a supervisor" in line for line in one.log)
+    entry = procfs.stat(int(pid.read_text()))
+    assert entry is None or entry.ended
     healthy_remains(one)
 
 
