@@ -1,14 +1,13 @@
 //! The bundle: everything a caller does with a memory file.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::index_place;
 use crate::layer::{Layer, RecordId};
+use crate::probe;
 use crate::record::{self, MAX_BATCH, MAX_BATCH_BYTES, Record};
 use crate::repair::{self, Recalled};
 use crate::schema::{self, REPAIRS};
@@ -22,8 +21,6 @@ pub const FILE_NAME: &str = "razar_memory.db";
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait that may be asked for.
 const MAX_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
-/// A row of each layer that is no record: `initialize()` writes it.
-const PROBE_ROW: i64 = 0;
 /// The time limit of what reads but is no query.
 const READ_TIME: Duration = Duration::from_secs(5);
 
@@ -90,38 +87,33 @@ impl Bundle {
     /// Writes a record to each layer, finds it, reads it, removes it, and reads what was committed back through
     /// another connection. What cannot do all of that is not ready.
     pub fn initialize(&self) -> Vec<(Layer, Result<()>)> {
-        let nonce = nonce();
-        let mut outcome =
-            self.probe(&nonce).unwrap_or_else(|error| Layer::ALL.map(|layer| (layer, Err(error.clone()))));
-        for (layer, result) in &mut outcome {
-            if result.is_ok() {
-                *result = self.read_probe(*layer, &nonce);
-            }
-        }
-        outcome.into()
+        let word = probe::word();
+        let written =
+            self.probe(&word).unwrap_or_else(|error| Layer::ALL.map(|layer| (layer, Err(error.clone()))));
+        let read = |(layer, written): (Layer, Result<i64>)| {
+            let outcome = written.and_then(|written| {
+                self.read("read back", |connection| probe::read(connection, layer, &word, written))
+            });
+            (layer, outcome)
+        };
+        written.into_iter().map(read).collect()
     }
 
-    fn probe(&self, nonce: &str) -> Result<[(Layer, Result<()>); 4]> {
+    fn probe(&self, word: &str) -> Result<[(Layer, Result<i64>); 4]> {
         self.write("initialise", |transaction| {
-            let mut outcome = Layer::ALL.map(|layer| (layer, Ok(())));
+            let mut outcome = Layer::ALL.map(|layer| (layer, Ok(0)));
             for (layer, result) in &mut outcome {
-                *result = probe(transaction, *layer, nonce);
+                *result = probe::write(transaction, *layer, word, now());
                 if transaction.is_autocommit() {
                     // An error that SQLite answers by undoing the whole transaction concerns every layer.
-                    return Err(result.clone().err().unwrap_or_else(|| lost("the transaction")));
+                    return Err(result.clone().err().unwrap_or_else(|| probe::lost("the transaction")));
+                }
+                if let Err(error) = result {
+                    error.locate(self.path());
                 }
             }
             Ok(outcome)
         })
-    }
-
-    fn read_probe(&self, layer: Layer, nonce: &str) -> Result<()> {
-        let lease = self.store.reader(Instant::now() + READ_TIME)?;
-        let read: String =
-            lease.query_row(&format!("SELECT text FROM {layer} WHERE id = {PROBE_ROW}"), [], |row| {
-                row.get(0)
-            })?;
-        if read == nonce { Ok(()) } else { Err(lost("what was committed")) }
     }
 
     /// Keeps a record. Once this returns, the death of the process does not lose it.
@@ -236,7 +228,12 @@ impl Bundle {
             transaction.commit()?;
             Ok(done)
         };
-        attempt().map_err(|error: Error| error.while_doing(what))
+        attempt().map_err(|error| self.told(error, what))
+    }
+
+    fn told(&self, mut error: Error, what: &str) -> Error {
+        error.locate(self.path());
+        error.while_doing(what)
     }
 
     fn read<T>(&self, what: &str, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
@@ -245,40 +242,8 @@ impl Bundle {
             let transaction = lease.transaction()?;
             work(&transaction)
         };
-        attempt().map_err(|error: Error| error.while_doing(what))
+        attempt().map_err(|error| self.told(error, what))
     }
-}
-
-/// One layer's part of `initialize()`: a record is written, found by its word and removed, which is then undone, for
-/// the index would keep a trace of it; what is committed is a row without a place in the index.
-fn probe(transaction: &mut Transaction<'_>, layer: Layer, nonce: &str) -> Result<()> {
-    schema::part(transaction, layer.name())?;
-    let attempt = transaction.savepoint()?;
-    let id = record::write(&attempt, layer, &Record::new(nonce), now())?;
-    let found: i64 = attempt
-        .prepare_cached(&format!("SELECT rowid FROM {layer}_index WHERE {layer}_index MATCH ?1"))?
-        .query_row([nonce], |row| row.get(0))?;
-    if index_place::split(found).0 != id.row || !record::forget(&attempt, id)? {
-        return Err(lost("what was written"));
-    }
-    attempt.finish()?;
-    let row = format!(
-        "REPLACE INTO {layer}(id, words, created, metadata, text) VALUES({PROBE_ROW}, 0, ?1, '{{}}', ?2)"
-    );
-    transaction.execute(&row, params![now(), nonce])?;
-    Ok(())
-}
-
-fn lost(what: &str) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("{what} could not be read back"))
-}
-
-/// A word that no record holds.
-fn nonce() -> String {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    format!("probe{:x}x{call:x}x{nanoseconds:x}", std::process::id())
 }
 
 /// Epoch seconds.

@@ -1,5 +1,7 @@
 //! What can go wrong, in the caller's terms.
 
+use std::path::Path;
+
 use rusqlite::ffi;
 
 /// The kinds a caller may want to tell apart.
@@ -43,6 +45,16 @@ impl Error {
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, message)
+    }
+
+    /// Says which file it is about, if it is about the file.
+    pub(crate) fn locate(&mut self, path: &Path) {
+        if !matches!(
+            self.kind,
+            ErrorKind::InvalidInput | ErrorKind::Closed | ErrorKind::Deadline | ErrorKind::Forked
+        ) {
+            self.message = format!("{}: {}", path.display(), self.message);
+        }
     }
 
     /// Says what was being done: "cannot remember: ...".

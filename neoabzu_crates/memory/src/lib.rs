@@ -1,10 +1,13 @@
 //! What a mission remembers: layers of searchable records, and the repairs that held, in one crash-safe SQLite file.
 
 mod bundle;
+mod connection;
 mod error;
 mod fingerprint;
 mod index_place;
 mod layer;
+mod older;
+mod probe;
 mod process;
 mod ranking;
 mod record;
@@ -21,7 +24,7 @@ pub use bundle::{BUSY_TIMEOUT, Bundle, FILE_NAME, LayerStats, Stats};
 pub use error::{Error, ErrorKind, Result};
 pub use fingerprint::{fingerprint, normalise};
 pub use layer::{Layer, RecordId};
-pub use record::{MAX_BATCH, MAX_METADATA, MAX_NAME, MAX_TEXT, Record};
+pub use record::{MAX_BATCH, MAX_BATCH_BYTES, MAX_METADATA, MAX_NAME, MAX_TEXT, Record};
 pub use repair::Recalled;
 pub use schema::SCHEMA;
 pub use search::{Answer, Hit, MAX_DEADLINE, MAX_LIMIT, Query};

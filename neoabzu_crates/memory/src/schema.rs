@@ -4,12 +4,16 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Layer;
+use crate::older;
 
 /// The schema this program writes and reads. Each part of the file carries its own number.
 pub const SCHEMA: i64 = 1;
 
 /// Marks the file as ours (SQLite's `application_id`): "Nbzu".
 const APPLICATION_ID: i32 = 0x4e62_7a75;
+
+/// The arrangement of the file (SQLite's `user_version`), which only a change of `parts` itself would raise.
+const FORMAT: i32 = 2;
 
 /// The part that holds failures and repairs.
 pub(crate) const REPAIRS: &str = "repairs";
@@ -57,7 +61,8 @@ fn create(transaction: &Transaction<'_>, part: &str) -> rusqlite::Result<()> {
             metadata TEXT NOT NULL, text TEXT NOT NULL);
          CREATE UNIQUE INDEX {part}_key ON {part}(key) WHERE key IS NOT NULL;
          CREATE VIRTUAL TABLE {part}_index USING fts5(
-            text, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2'); INSERT INTO {part}_index({part}_index, rank) VALUES('automerge', 2);"
+            text, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2');
+         INSERT INTO {part}_index({part}_index, rank) VALUES('automerge', 2);"
     ))
 }
 
@@ -66,25 +71,45 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<()> {
     migrate(connection, STEPS, SCHEMA)
 }
 
-/// Refuses a file that another program made. True if it holds our tables, false if it is still empty.
-pub(crate) fn check_owner(connection: &Connection) -> Result<bool> {
-    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+/// Whose file it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Nobody's yet: it is empty.
+    Nobody,
+    /// Ours, of the first arrangement.
+    Older,
+    Ours,
+}
+
+/// Refuses a file that another program made, or a newer version.
+pub(crate) fn owner(connection: &Connection) -> Result<Owner> {
+    let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
+    let (application, format) = (number("application_id")?, number("user_version")?);
     if application == APPLICATION_ID {
-        return Ok(true);
+        if format <= FORMAT {
+            return Ok(Owner::Ours);
+        }
+        let told = format!(
+            "the file was written by a newer version (format {format}, this one reads {FORMAT}); \
+             use the newer version, or another path"
+        );
+        return Err(Error::new(ErrorKind::Schema, told));
     }
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if application == 0 && tables == 0 {
-        return Ok(false);
+    let mut names = connection.prepare("SELECT name FROM sqlite_schema ORDER BY name")?;
+    let names = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    match (application, format) {
+        (0, 0) if names.is_empty() => Ok(Owner::Nobody),
+        (0, older::FORMAT) if names == older::NAMES => Ok(Owner::Older),
+        _ => Err(Error::new(
+            ErrorKind::Corrupt,
+            "this is a database of another program, not a memory file; nothing was changed in it",
+        )),
     }
-    Err(Error::new(
-        ErrorKind::Corrupt,
-        "this is a database of another program, not a memory file; nothing was changed in it",
-    ))
 }
 
 /// True if nothing is left to do.
 fn is_current(connection: &Connection, target: i64) -> Result<bool> {
-    if !check_owner(connection)? {
+    if owner(connection)? != Owner::Ours {
         return Ok(false);
     }
     let mut rows = connection.prepare_cached("SELECT count(*) FROM parts WHERE schema >= ?1")?;
@@ -102,7 +127,9 @@ pub(crate) fn migrate(connection: &mut Connection, steps: &[Step], target: i64) 
     if is_current(&transaction, target)? {
         return Ok(());
     }
+    let older = owner(&transaction)? == Owner::Older;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS parts(
             name TEXT PRIMARY KEY, schema INTEGER NOT NULL, records INTEGER NOT NULL, words INTEGER NOT NULL,
@@ -128,6 +155,9 @@ pub(crate) fn migrate(connection: &mut Connection, steps: &[Step], target: i64) 
                 params![part, schema],
             )?;
         }
+    }
+    if older {
+        older::take_over(&transaction)?;
     }
     transaction.commit()?;
     Ok(())

@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::connection::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Layer, RecordId};
 use crate::ranking::{Best, Weights};
 use crate::record::check_text;
-use crate::store::{Clock, Store};
+use crate::store::Store;
 use crate::survey::{Statistics, survey};
 use crate::tiers::{Candidate, choose};
 use crate::words;
@@ -93,9 +94,15 @@ pub(crate) fn query(store: &Store, statistics: &Statistics, query: &Query<'_>) -
         layers.dedup();
         let searched = search(store, statistics, &words, &layers, query.limit, end, &mut answer);
         if let Err(error) = searched {
+            if matches!(error.kind, ErrorKind::Closed | ErrorKind::Forked) {
+                return Err(error);
+            }
             answer.hits.clear();
             answer.failed_layers = layers.into_iter().map(|layer| (layer, error.clone())).collect();
         }
+    }
+    for (_, error) in &mut answer.failed_layers {
+        error.locate(store.path());
     }
     answer.elapsed = start.elapsed();
     Ok(answer)
@@ -112,7 +119,7 @@ fn search(
     answer: &mut Answer,
 ) -> Result<()> {
     let mut lease = store.reader(end)?;
-    let mut time = Time { clock: lease.clock(), end, stages: 2 * layers.len() as u32 + 1 };
+    let mut time = Time { clock: Arc::clone(lease.clock()), end, stages: 2 * layers.len() as u32 + 1 };
     // One view of the file for all statements, and its locks taken once.
     let transaction = lease.transaction()?;
     let failed = &mut answer.failed_layers;

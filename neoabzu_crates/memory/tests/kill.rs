@@ -1,7 +1,8 @@
 //! A writer is killed at random instants: nothing it had acknowledged is lost, and the file always opens.
 //!
-//! `NEOABZU_KILL_ROUNDS` says how often (30), `NEOABZU_KILL_SEED` repeats a run. The writer is this program again:
-//! it tells what it is about to do, does it, and tells that it is done.
+//! `NEOABZU_KILL_ROUNDS` says how often (500), `NEOABZU_KILL_SEED` repeats a run. The writer is this program again:
+//! it tells what it is about to do, does it, and tells that it is done. Some writers, each with files of its own, are
+//! killed side by side.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +15,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 const BUSY: Duration = Duration::from_secs(10);
+/// Files that are written at the same time.
+const LANES: u64 = 4;
 /// After so many rounds a new file is begun: its making is killed, too.
 const ROUNDS_PER_FILE: u64 = 20;
 
@@ -252,10 +255,26 @@ fn main() {
         write(Path::new(part()), seed, name);
     }
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
-    let rounds = number("NEOABZU_KILL_ROUNDS").unwrap_or(30);
+    let rounds = number("NEOABZU_KILL_ROUNDS").unwrap_or(500);
     let seed = number("NEOABZU_KILL_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("{rounds} rounds, NEOABZU_KILL_SEED={seed}");
-    let mut numbers = Numbers(seed);
+    let (done, torn) = std::thread::scope(|scope| {
+        let lane = |lane: u64| {
+            let share = rounds / LANES + u64::from(lane < rounds % LANES);
+            scope.spawn(move || kill_many(share, Numbers(seed.wrapping_mul(LANES).wrapping_add(lane))))
+        };
+        let lanes: Vec<_> = (0..LANES).map(lane).collect();
+        lanes
+            .into_iter()
+            .map(|lane| lane.join().expect("see above"))
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    });
+    println!("{done} deeds were acknowledged, {torn} writers died in one; nothing was lost");
+    assert!(done > 0 || rounds == 0, "no writer lived long enough to do anything");
+}
+
+/// How much was acknowledged, and how many writers died while they did something.
+fn kill_many(rounds: u64, mut numbers: Numbers) -> (usize, usize) {
     let (mut done, mut torn) = (0, 0);
     let mut folder = TempDir::new().unwrap();
     let mut model = Model::default();
@@ -275,6 +294,5 @@ fn main() {
         done += acknowledged;
         torn += usize::from(begun.is_some());
     }
-    println!("{done} deeds were acknowledged, {torn} writers died in one; nothing was lost");
-    assert!(done > 0 || rounds == 0, "no writer lived long enough to do anything");
+    (done, torn)
 }

@@ -90,6 +90,38 @@ fn processes_open_a_new_file_at_once_and_lose_nothing() {
 }
 
 #[test]
+fn whoever_initialises_at_the_same_time_is_in_nobodys_way() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("memory.db");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    for (layer, outcome) in open(&path, WAIT).initialize() {
+                        outcome.unwrap_or_else(|error| panic!("{layer}: {error}"));
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_query_that_has_to_open_the_file_waits_no_longer_than_its_deadline() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("memory.db");
+    let stranger = Connection::open(&path).unwrap();
+    stranger.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let start = Instant::now();
+    let query = Query { deadline: Duration::from_millis(50), ..Query::new("text") };
+    let answer = open(&path, WAIT).query(&query).unwrap();
+    assert_eq!(answer.failed_layers.len(), 4);
+    assert!(answer.failed_layers.iter().all(|(_, error)| error.kind == ErrorKind::Busy));
+    assert!(start.elapsed() < WAIT, "it waited as long as a writer would");
+    drop(stranger);
+}
+
+#[test]
 fn a_writer_that_does_not_let_go_is_named_within_the_busy_timeout() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("memory.db");

@@ -1,0 +1,58 @@
+//! Whether a layer can be relied on: it is written to, searched and read back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, Transaction, params};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::layer::Layer;
+use crate::record::{self, Record};
+use crate::{index_place, schema};
+
+/// A row of each layer that is no record. Its `words` count how often it was written.
+const ROW: i64 = 0;
+
+/// A record is written, found by its word and removed, which is then undone, for the index would keep a trace of it;
+/// what is committed is a row without a place in the index. Gives how often that was written.
+pub(crate) fn write(transaction: &mut Transaction<'_>, layer: Layer, word: &str, now: f64) -> Result<i64> {
+    schema::part(transaction, layer.name())?;
+    let attempt = transaction.savepoint()?;
+    let id = record::write(&attempt, layer, &Record::new(word), now)?;
+    let found: i64 = attempt
+        .prepare_cached(&format!("SELECT rowid FROM {layer}_index WHERE {layer}_index MATCH ?1"))?
+        .query_row([word], |row| row.get(0))?;
+    if index_place::split(found).0 != id.row || !record::forget(&attempt, id)? {
+        return Err(lost("what was written"));
+    }
+    attempt.finish()?;
+    let row = format!(
+        "INSERT INTO {layer}(id, words, created, metadata, text) VALUES({ROW}, 1, ?1, '{{}}', ?2)
+         ON CONFLICT(id) DO UPDATE SET words = words + 1, created = excluded.created, text = excluded.text
+         RETURNING words"
+    );
+    Ok(transaction.query_row(&row, params![now, word], |row| row.get(0))?)
+}
+
+/// Looks for what was committed: it is there, or somebody else has been here since.
+pub(crate) fn read(connection: &Connection, layer: Layer, word: &str, written: i64) -> Result<()> {
+    let sql = format!("SELECT words, text FROM {layer} WHERE id = {ROW}");
+    let (found, text): (i64, String) =
+        connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if found > written || (found == written && text == word) {
+        return Ok(());
+    }
+    Err(lost("what was committed"))
+}
+
+pub(crate) fn lost(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{what} could not be read back"))
+}
+
+/// A word that no record holds.
+pub(crate) fn word() -> String {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("probe{:x}x{call:x}x{nanoseconds:x}", std::process::id())
+}
