@@ -1,10 +1,11 @@
-"""A component with dependencies of its own: an ASGI application that reports the service below it."""
+"""A component with dependencies of its own: it reports the service below it, as a page and as a model would."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,8 @@ PAGE = jinja2.Environment(autoescape=True).from_string(
     "<h1>complex_service</h1><p>{{ upstream }} says {{ status }}.</p>"
 )
 
+ANSWER = jinja2.Template("{{ upstream }} says {{ status }}.")
+
 
 def upstream_status() -> int:
     """Ask the service below; return its HTTP status."""
@@ -33,6 +36,16 @@ async def page(request: Request) -> HTMLResponse:
     """Show what the service below says."""
     status = await run_in_threadpool(upstream_status)
     return HTMLResponse(PAGE.render(upstream=os.environ["BASIC_URL"], status=status))
+
+
+async def completions(request: Request) -> JSONResponse:
+    """Answer a chat completion, whatever was asked, with what the service below says."""
+    asked = await request.json()
+    status = await run_in_threadpool(upstream_status)
+    message = {"role": "assistant", "content": ANSWER.render(upstream=os.environ["BASIC_URL"], status=status)}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    answer = {"id": "demo", "object": "chat.completion", "created": int(time.time()), "choices": [choice]}
+    return JSONResponse(answer | {"model": asked.get("model")})
 
 
 async def healthz(request: Request) -> JSONResponse:
@@ -50,7 +63,12 @@ def application(log: Path) -> Starlette:
             out.write("started\n")
         yield
 
-    return Starlette(routes=[Route("/", page), Route("/healthz", healthz)], lifespan=lifespan)
+    routes = [
+        Route("/", page),
+        Route("/healthz", healthz),
+        Route("/v1/chat/completions", completions, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 if __name__ == "__main__":
