@@ -43,6 +43,9 @@ def _have_streams() -> None:
 
 
 def _main(arguments: list[str]) -> int:
+    from razar.utils.deferral import defer_costly
+
+    defer_costly()
     from razar.boot.options import parse
     from razar.config.faults import ConfigurationError
 

@@ -15,16 +15,15 @@ from razar.crown.protocol import MAX_FRAME, SUBPROTOCOL, FrameError, decode_brie
 from razar.crown.result import clean, parse_until
 
 if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
+    from websockets.server import ServerProtocol
 
 __all__ = ["EmbeddedCrown", "answer_to", "embedded_crown", "main", "servant_names"]
 
 HOST = "127.0.0.1"
-#: How long a client may take to connect, to send its brief and to close, in seconds.
+#: How long a client may take to connect, and to send its brief, in seconds.
 OPEN_LIMIT = 10.0
 RECEIVE_LIMIT = 10.0
-CLOSE_LIMIT = 0.5
 
 
 class EmbeddedCrown(Struct, frozen=True, kw_only=True):
@@ -79,80 +78,78 @@ async def embedded_crown(
     ``port`` 0 takes a free one. ``token`` is what clients must show: the empty string makes a new
     one, so that nothing else on the machine can use this Crown; None asks for none.
     """
-    from websockets.asyncio.server import ServerConnection, serve
-    from websockets.exceptions import ConnectionClosed
+    from websockets.http11 import Response
+    from websockets.server import ServerProtocol
     from websockets.typing import Subprotocol
 
     from razar.crown.client import quiet_logger
+    from razar.crown.wire import Wire
 
     if token == "":
         token = secrets.token_urlsafe(32)
+    gate = _gate(token)
+    wires: set[Connection] = set()
+    loop = asyncio.get_running_loop()
 
-    transports: set[asyncio.Transport] = set()
-
-    class Connection(ServerConnection):
+    class Connection(Wire[ServerProtocol]):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            transports.add(transport)
             super().connection_made(transport)
+            wires.add(self)
+            self.patience = loop.call_later(OPEN_LIMIT, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            transports.discard(self.transport)
+            self.patience.cancel()
+            wires.discard(self)
             super().connection_lost(exc)
 
-    async def handle(connection: ServerConnection) -> None:
-        try:
-            async with asyncio.timeout(RECEIVE_LIMIT):
-                raw = await connection.recv()
-            answer = answer_to(raw, capabilities=capabilities, downtime=downtime, refuse=refuse)
-            await connection.send(encode(answer), text=True)
-        except (TimeoutError, ConnectionClosed):
-            return
+        def greeted(self, greeting: Request | Response) -> None:
+            assert not isinstance(greeting, Response)  # Only clients ask.
+            port = self.transport.get_extra_info("sockname")[1]
+            refusal = gate(self.protocol, greeting, port)
+            self.protocol.send_response(refusal or self.protocol.accept(greeting))
+            self.patience.cancel()
+            self.patience = loop.call_later(RECEIVE_LIMIT, self.begin_close)
 
-    async with serve(
-        handle,
-        HOST,
-        port,
-        subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,
-        server_header=None,
-        process_request=_gate(token),
-        open_timeout=OPEN_LIMIT,
-        ping_interval=None,
-        close_timeout=CLOSE_LIMIT,
-        max_size=MAX_FRAME,
-        max_queue=1,
-        logger=quiet_logger(),
-        create_connection=Connection,
-    ) as server:
-        bound = next(iter(server.sockets)).getsockname()[1]
-        try:
-            yield EmbeddedCrown(url=f"ws://{HOST}:{bound}/", port=bound, token=token)
-        finally:
-            # Whoever hangs must not hold up the end of the boot.
-            server.close()
-            for transport in tuple(transports):
-                transport.abort()
+        def heard(self, message: str | bytes) -> None:
+            super().heard(message)
+            answer = answer_to(message, capabilities=capabilities, downtime=downtime, refuse=refuse)
+            self.protocol.send_text(encode(answer))
+            self.begin_close()
+
+    def connection() -> Connection:
+        protocol = ServerProtocol(
+            subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=MAX_FRAME, logger=quiet_logger()
+        )
+        return Connection(protocol)
+
+    server = await loop.create_server(connection, HOST, port)
+    bound = server.sockets[0].getsockname()[1]
+    try:
+        yield EmbeddedCrown(url=f"ws://{HOST}:{bound}/", port=bound, token=token)
+    finally:
+        # Whoever hangs must not hold up the end of the boot.
+        server.close()
+        for wire in tuple(wires):
+            wire.transport.abort()
 
 
-def _gate(token: str | None) -> Callable[[ServerConnection, Request], Response | None]:
+def _gate(token: str | None) -> Callable[[ServerProtocol, Request, int], Response | None]:
     """Refuse what a web page could send (foreign Host, any Origin) and who does not know the token."""
 
-    def process_request(connection: ServerConnection, request: Request) -> Response | None:
-        port = connection.local_address[1]
+    def refusal(protocol: ServerProtocol, request: Request, port: int) -> Response | None:
         if request.headers.get_all("Host") not in ([f"{HOST}:{port}"], [f"localhost:{port}"]):
-            return connection.respond(421, "this server answers to its loopback address only\n")
+            return protocol.reject(421, "this server answers to its loopback address only\n")
         if request.headers.get_all("Origin"):
-            return connection.respond(403, "browsers are not served\n")
+            return protocol.reject(403, "browsers are not served\n")
         shown = request.headers.get_all("Authorization")
         if token is None:
             return None
         expected = f"Bearer {token}".encode()
         if len(shown) != 1 or not secrets.compare_digest(shown[0].encode(), expected):
-            return connection.respond(401, "a bearer token is needed\n")
+            return protocol.reject(401, "a bearer token is needed\n")
         return None
 
-    return process_request
+    return refusal
 
 
 def parse_downtime(items: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -12,13 +12,12 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.client import ClientProtocol
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
@@ -27,17 +26,17 @@ from websockets.exceptions import (
     WebSocketException,
 )
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from razar.crown.protocol import MAX_FRAME, SUBPROTOCOL
 from razar.crown.result import clean
+from razar.crown.wire import Wire
 
 __all__ = ["NoAnswerError", "Target", "ask", "parse_url", "quiet_logger"]
 
 #: Limits on the parts of a conversation, in seconds, within the limit on the whole.
 CONNECT_LIMIT = 5.0
 SEND_LIMIT = 5.0
-#: How long the closing handshake may take once the answer is there.
-CLOSE_LIMIT = 0.5
 
 #: Close codes by which a server says that it cannot talk now (RFC 6455, 7.4.1, and IANA's registry).
 _NOT_NOW = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
@@ -128,17 +127,20 @@ async def ask(
     ``timeout`` (seconds) is for the whole conversation. ``sent`` is called when the frame has
     been handed over. Raises NoAnswerError, nothing else.
     """
-    connection: ClientConnection | None = None
+    wire: Wire[ClientProtocol] | None = None
     phase = "connecting"
     try:
         async with asyncio.timeout(timeout):
-            connection = await _connect(target, _headers(target, token, traceparent), timeout)
+            async with asyncio.timeout(CONNECT_LIMIT):
+                wire = await _connect(target)
+                _greet(wire, _headers(target, token, traceparent))
+                await wire.opened
             phase = "sending the mission brief"
             async with asyncio.timeout(SEND_LIMIT):
-                await connection.send(question, text=True)
+                await wire.send(question)
             sent()
             phase = "waiting for the answer"
-            answer = await connection.recv()
+            answer = await wire.message
             phase = "closing"
     except TimeoutError:
         limit = {"connecting": min(CONNECT_LIMIT, timeout), "sending the mission brief": SEND_LIMIT}
@@ -149,8 +151,8 @@ async def ask(
     except (OSError, ValueError, WebSocketException) as error:
         raise _failed(error, target) from None
     finally:
-        if connection is not None:
-            await _close(connection, politely=phase == "closing")
+        if wire is not None:
+            await wire.close(politely=phase == "closing")
     return answer
 
 
@@ -170,41 +172,25 @@ def _headers(target: Target, token: str | None, traceparent: str | None) -> dict
     return headers
 
 
-class _Connect(connect):
-    """Follows no redirect: the brief and the token are for the place that was configured."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-class _Connection(ClientConnection):
-    """Ends soon after the websocket has: recv() would wait for the other side to cut the line."""
-
-    _ending = False
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._ending and self.protocol.close_expected():
-            self._ending = True
-            self.loop.call_later(CLOSE_LIMIT, self.transport.abort)
-
-
-async def _connect(target: Target, headers: Mapping[str, str], timeout: float) -> ClientConnection:
-    return await _Connect(
-        target.url,
+async def _connect(target: Target) -> Wire[ClientProtocol]:
+    """Connect to the place that was configured, through no proxy."""
+    protocol = ClientProtocol(
+        parse_uri(target.url),
         subprotocols=[Subprotocol(SUBPROTOCOL)],
-        compression=None,
-        additional_headers=headers,
-        user_agent_header=None,
-        proxy=None,
-        open_timeout=min(CONNECT_LIMIT, timeout),
-        ping_interval=None,
-        close_timeout=CLOSE_LIMIT,
         max_size=MAX_FRAME,
-        max_queue=1,
         logger=quiet_logger(),
-        create_connection=_Connection,
     )
+    _, wire = await asyncio.get_running_loop().create_connection(
+        lambda: Wire(protocol), target.host, target.port, ssl=True if target.secure else None
+    )
+    return wire
+
+
+def _greet(wire: Wire[ClientProtocol], headers: Mapping[str, str]) -> None:
+    request = wire.protocol.connect()
+    request.headers.update(headers)
+    wire.protocol.send_request(request)
+    wire.flush()
 
 
 def quiet_logger() -> logging.Logger:
@@ -214,15 +200,6 @@ def quiet_logger() -> logging.Logger:
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
     return logger
-
-
-async def _close(connection: ClientConnection, *, politely: bool) -> None:
-    if politely:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_LIMIT):
-                await connection.close()
-    connection.transport.abort()
-    await connection.wait_closed()
 
 
 def _closed(error: ConnectionClosed, phase: str) -> NoAnswerError:

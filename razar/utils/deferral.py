@@ -1,0 +1,50 @@
+"""Modules that others import and hardly ever use are loaded by their first use instead."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+__all__ = ["defer", "defer_costly"]
+
+#: What asyncio, logging, msgspec and websockets import for cases that most boots never meet.
+_COSTLY = ("asyncio.sslproto", "importlib.metadata", "inspect", "ssl", "tokenize")
+#: What msgspec takes from here, if it is installed, is the same in ``typing`` since Python 3.11.
+_NEEDLESS = "typing_extensions"
+
+
+class _Deferred(ModuleType):
+    """Stands in for a module until somebody asks it for anything; hands everything on from then on."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        name = self.__name__
+        if sys.modules.get(name) is self:
+            del sys.modules[name]
+        return getattr(import_module(name), attribute)
+
+
+def defer(*names: str) -> None:
+    """Have modules loaded by their first use. Those that are there already stay as they are.
+
+    ``import name`` costs nothing then; ``from name import something`` is a use.
+    """
+    for name in names:
+        if name not in sys.modules:
+            stand_in = sys.modules[name] = _Deferred(name)
+            package, _, child = name.rpartition(".")
+            if package in sys.modules:
+                setattr(sys.modules[package], child, stand_in)
+
+
+def defer_costly() -> None:
+    """For a program that is to be quick at its start: call it before anything large is imported."""
+    defer(*_COSTLY)
+    if _NEEDLESS in sys.modules or "msgspec" in sys.modules:
+        return
+    sys.modules[_NEEDLESS] = None  # type: ignore[assignment]  # Whoever can do without it, does.
+    try:
+        import msgspec  # noqa: F401
+    finally:
+        del sys.modules[_NEEDLESS]
