@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.razar.attempts import Attempt, Exhausted, Failure
+from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, limits_of
 from agents.razar.known_secrets import learn_secrets
 from agents.razar.ladder import threshold_of
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Exhausted", "Failure", "Handovers", "Memory"]
 
 Say = Callable[[str, str], None]
+
+
+def _chance() -> float:
+    """Draw from [0, 1)."""
+    return int.from_bytes(os.urandom(6), "big") / 2.0**48
 
 
 class Handovers:
@@ -55,9 +60,13 @@ class Handovers:
         span: Callable[..., Span] | None = None,
         environments: str | None = None,
         probe: bool = True,
+        builds: bool = True,
+        first: str | None = None,
+        budget: Budget | None = None,
+        breakers: Breakers | None = None,
         storm: StormLimits | None = None,
         clock: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
     ) -> None:
         """Nothing is opened or imported for good before the first failure.
 
@@ -65,7 +74,9 @@ class Handovers:
         the Python of a layer. ``memory`` opens the memory, in a thread. ``say(level, text)`` tells people.
         ``agents`` None: those that the environment configures. ``span`` starts a span as
         ``BootTrace.child`` does. ``environments`` is the path of razar_env.yaml. ``probe`` False: no
-        relaunch and probe will judge a patch, so only its tests can.
+        relaunch and probe will judge a patch, so only its tests can. ``builds`` False: the caller cannot
+        build layers anew, so a dependency is only proposed. ``first`` is asked before all other agents.
+        ``budget`` and ``breakers`` may outlive one instance.
         """
         self._config = config
         self._logs = os.path.abspath(logs)
@@ -78,7 +89,7 @@ class Handovers:
         threshold, problem = threshold_of(environ)
         if problem is not None:
             say("WARN", problem)
-        self.budget = Budget(limits_of(config.repair.budget))
+        self.budget = budget or Budget(limits_of(config.repair.budget))
         self._slots = asyncio.Semaphore(self.budget.limits.concurrent)
         self._storm = Storm(len(self._components), storm)
         self._trail = Trail(self._logs)
@@ -99,7 +110,10 @@ class Handovers:
             agents=agents,
             environments=environments or os.path.join(config.root, "razar_env.yaml"),
             probe=probe,
+            builds=builds and probe,
+            first=first,
             budget=self.budget,
+            breakers=breakers or Breakers(),
             trail=self._trail,
             clock=clock,
             chance=chance,
@@ -180,6 +194,8 @@ class Handovers:
 
         Raises OSError for what could not be undone.
         """
+        if not os.path.isdir(os.path.join(self._logs, "repairs")):
+            return []  # Most missions never repaired anything: their boot need not import any of it.
         return self._settlement.recover()
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ from razar.utils.encoding import encode_json
 from razar.utils.redaction import neutralise, redact
 from razar.utils.times import file_stamp, utc
 
-__all__ = ["write_packet"]
+__all__ = ["tail_of", "write_packet"]
 
 #: Bytes at the end of a component's log that go into the packet, and lines of them.
 _LOG = 64 * 1024
@@ -71,7 +71,7 @@ def _packet(
     error = (
         failure.error if failure is not None else str(series.attempts[-1]["error"]) if series.attempts else ""
     )
-    tail = list(failure.tail) if failure is not None and failure.tail else _tail(logs, component.id)
+    tail = list(failure.tail) if failure is not None and failure.tail else tail_of(logs, component.id)
     issue = issue_of(error, tail)
     patches = _patches(logs, component.id, since)
     scope = component.repair
@@ -99,7 +99,8 @@ def _packet(
     }  # fmt: skip
 
 
-def _tail(logs: str, component: str) -> list[str]:
+def tail_of(logs: str, component: str) -> list[str]:
+    """The last lines of a component's log."""
     try:
         with open(os.path.join(logs, "components", component, "current.log"), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG))

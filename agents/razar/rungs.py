@@ -12,6 +12,7 @@ from agents.razar import ladder
 from agents.razar.agent import RepairAgent
 from agents.razar.asking import Answer, Asker
 from agents.razar.attempts import Attempt, Exhausted
+from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.carrying import carry, masked_places
 from agents.razar.context import Bundle, Caps, make_bundle
@@ -48,7 +49,9 @@ class Rungs:
         say: Callable[[str, str], None],
         agents: Sequence[RepairAgent] | None,
         probe: bool,
+        first: str | None,
         budget: Budget,
+        breakers: Breakers,
         trail: Trail,
         clock: Callable[[], float],
         chance: Callable[[], float],
@@ -64,12 +67,13 @@ class Rungs:
         self._probe = probe
         self._trail = trail
         self._chance = chance
-        found = _configured(config, environ, say) if agents is None else list(agents)
         wanted = [name for name in config.repair.ladder or () if name != MEMORY]
-        self._names = wanted or [agent.name for agent in found]
+        found = _configured(config, environ, say, first) if agents is None else list(agents)
+        names = wanted or [agent.name for agent in found]
+        self._names = names if first is None else [first, *(name for name in names if name != first)]
         there = {agent.name for agent in found}
         self._missing = {name: "it is not configured" for name in self._names if name not in there}
-        self._asker = Asker(found, budget, logs=logs, clock=clock, before_call=check)
+        self._asker = Asker(found, budget, logs=logs, breakers=breakers, clock=clock, before_call=check)
         self._caps: dict[str, Caps] = {}
 
     async def ask(self, case: Case) -> Attempt:
@@ -181,14 +185,17 @@ class Rungs:
 
 
 def _configured(
-    config: MissionConfig, environ: Mapping[str, str], say: Callable[[str, str], None]
+    config: MissionConfig, environ: Mapping[str, str], say: Callable[[str, str], None], first: str | None
 ) -> list[RepairAgent]:
     """The agents that the environment configures; what is wrong with one is told, the others stay."""
-    try:
-        roster = importlib.import_module("agents.razar.roster")
-        return list(roster.configured(environ, config.repair.ladder, config.repair))
-    except ConfigurationError as error:
-        say("WARN", f"repair agents: {error}")
-    except ImportError as error:
-        say("WARN", f"repair agents cannot be loaded: {error}")
-    return []
+    found: list[RepairAgent] = []
+    # One that is asked for by name is made even if the ladder does not hold it.
+    for ladder_ in ((first,), config.repair.ladder) if first is not None else (config.repair.ladder,):
+        try:
+            roster = importlib.import_module("agents.razar.roster")
+            found += roster.configured(environ, ladder_, config.repair)
+        except ConfigurationError as error:
+            say("WARN", f"repair agents: {error}")
+        except ImportError as error:
+            say("WARN", f"repair agents cannot be loaded: {error}")
+    return found

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.attempts import Attempt, Exhausted, Failure
+from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.ladder import LOCAL, MEMORY
 from agents.razar.remembered import Remembered, proposal_of
@@ -70,7 +71,10 @@ class Steps:
         agents: Sequence[RepairAgent] | None,
         environments: str,
         probe: bool,
+        builds: bool,
+        first: str | None,
         budget: Budget,
+        breakers: Breakers,
         trail: Trail,
         clock: Callable[[], float],
         chance: Callable[[], float],
@@ -88,7 +92,10 @@ class Steps:
         self._agents = agents
         self._environments = environments
         self._probe = probe
+        self._builds = builds
+        self._first = first
         self._budget = budget
+        self._breakers = breakers
         self._trail = trail
         self._clock = clock
         self._chance = chance
@@ -198,7 +205,7 @@ class Steps:
             self._logs,
             component.id,
             addition,
-            approval=_approval(component, self._config, probe=self._probe),
+            approval=_approval(component, self._config, builds=self._builds),
             number=case.number,
         )
         return case.attempt(
@@ -227,7 +234,9 @@ class Steps:
                 say=self._say,
                 agents=self._agents,
                 probe=self._probe,
+                first=self._first,
                 budget=self._budget,
+                breakers=self._breakers,
                 trail=self._trail,
                 clock=self._clock,
                 chance=self._chance,
@@ -236,11 +245,11 @@ class Steps:
         return self._rungs_
 
 
-def _approval(component: Component, config: MissionConfig, *, probe: bool) -> Approval:
+def _approval(component: Component, config: MissionConfig, *, builds: bool) -> Approval:
     """Who says nothing about repairs, for the component or the mission, is asked before a file is changed."""
     scope = component.repair
     approval = scope.approval if scope is not None else config.repair.approval or "ask"
-    return "ask" if approval == "auto" and not probe else approval
+    return "ask" if approval == "auto" and not builds else approval
 
 
 def _how_to_go_on(attempt: Attempt) -> str:
