@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
+    from agents.razar.handover import Attempt, Handovers
     from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.utils.places import default_logs
 
-__all__ = ["main"]
+__all__ = ["build_failure_context", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -238,6 +239,22 @@ def _repairable(options: BootOptions, config: MissionConfig) -> list[str]:
 
     everybody = worth_asking(os.environ, config.repair.ladder)
     return [one.id for one in config.components if everybody or one.repair is not None]
+
+
+def build_failure_context(component: str, limit: int = 5) -> dict[str, list[dict[str, Any]]]:
+    """The last attempts to repair a component; see :func:`razar.failure_context.build_failure_context`."""
+    from razar import failure_context
+
+    return failure_context.build_failure_context(component, limit)
+
+
+async def _retry_with_ai(component: str, error: str, *, handovers: Handovers, **more: Any) -> Attempt:
+    """Make one attempt that is told of the ones before; see :func:`razar.failure_context.retry_with_ai`."""
+    from razar import failure_context
+
+    return await failure_context.retry_with_ai(
+        component, error, handovers=handovers, build=build_failure_context, **more
+    )
 
 
 if __name__ == "__main__":

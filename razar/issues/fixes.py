@@ -21,7 +21,7 @@ from razar.utils import files
 from razar.utils.redaction import one_line
 from razar.utils.times import file_stamp
 
-__all__ = ["apply"]
+__all__ = ["SIZE_LIMIT", "addition", "apply"]
 
 ENVIRONMENTS = "razar_env.yaml"
 #: Bytes beyond which a file of the mission is not read.
@@ -81,14 +81,8 @@ def _add(
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise EditError(f"{path} is not UTF-8") from None
-    present = layers(text)
-    layer = _layer_of(root, component, list(present))
-    listed = {normalise(name) for names in present.values() for name in names}
-    if not is_known(package) and normalise(package) not in listed:
-        raise EditError(
-            "no table knows it, and a log can be made to say anything; if the name is right, add it by hand"
-        )
-    changed = add_dependency(text, layer, package)
+    layer = _layer_of(root, component, list(layers(text)))
+    changed = addition(text, layer, package)
     diff = _diff(text, changed)
     if say is not None:
         say(one_line(f"{path}:"))
@@ -96,6 +90,16 @@ def _add(
     backup = _backup(path, data)
     files.replace(path, changed.encode("utf-8"), mode=None)
     return {"applied": True, "layer": layer, "file": path, "backup": backup, "diff": diff}
+
+
+def addition(text: str, layer: str, package: str) -> str:
+    """The text of a razar_env.yaml with one more dependency. Raises EditError if that is not safe."""
+    listed = {normalise(name) for names in layers(text).values() for name in names}
+    if not is_known(package) and normalise(package) not in listed:
+        raise EditError(
+            "no table knows it, and a log can be made to say anything; if the name is right, add it by hand"
+        )
+    return add_dependency(text, layer, package)
 
 
 def _layer_of(root: str, component: str | None, known: list[str]) -> str:

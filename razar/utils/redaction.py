@@ -7,7 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-__all__ = ["MASK", "Redactor", "learn", "neutralise", "one_line", "redact", "strip_userinfo"]
+__all__ = [
+    "MASK",
+    "Redactor",
+    "learn",
+    "neutralise",
+    "one_line",
+    "redact",
+    "redact_source",
+    "strip_userinfo",
+]
 
 MASK = "***"
 #: Longest line that ``one_line`` lets through, in characters.
@@ -19,15 +28,34 @@ _SUFFIXES = (
     "_ACCESS_KEY",
     "_API_KEY",
     "_APIKEY",
+    "_AUTH_KEY",
+    "_CREDENTIAL",
+    "_CREDENTIALS",
+    "_ENCRYPTION_KEY",
+    "_MASTER_KEY",
+    "_PASS",
+    "_PASSPHRASE",
     "_PASSWD",
     "_PASSWORD",
+    "_PAT",
     "_PRIVATE_KEY",
+    "_PWD",
+    "_SALT",
     "_SECRET",
     "_SECRET_KEY",
+    "_SECRETS",
+    "_SIGNING_KEY",
     "_TOKEN",
+    "_TOKENS",
+    "_WEBHOOK",
+    "_WEBHOOK_URL",
 )
 #: Shorter values are words or numbers that would be masked everywhere.
 _SHORTEST = 6
+#: Shorter forms of a value (a piece of its base64) would be found by chance.
+_SHORTEST_FORM = 8
+#: A line of a value that has several is a secret of its own if it is as long as this.
+_SHORTEST_LINE = 16
 
 # Repetitions are bounded: the texts come from strangers and must not make a search quadratic.
 
@@ -35,15 +63,50 @@ _SHORTEST = 6
 # a password with an unescaped / or ? in it, which is no valid URL but is written all the same.
 _USERINFO = r"""(?x)(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30}://)
     (?: [^\s/?\#"'<>]{0,1000}@ | [^\s/?\#"'<>@:]{0,200}:(?!\d{1,5}(?:[/?\#]|$))[^\s"'<>@]{0,300}@ )"""
+_URL_PASSWORD = r"""^[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#"'<>@:]{0,200}:([^\s"'<>]{1,1000})@"""
 
 _BEARER = r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"
 _QUERY = r"""(?ix)([?&;][\w.-]{0,40}(?:token|api[_-]?key|secret|passw(?:or)?d|signature)[\w.-]{0,40}=)
     [^&;\s"'\#]+"""
-_ASSIGNED = r"""(?ix)(\b(?:x-api-key|auth_token|api[_-]?key|access[_-]?token|client[_-]?secret|passw(?:or)?d)
-    ["']?\s*[:=]\s*["']?) [^\s"',;&}]{4,}"""
+#: Not what a program reads from elsewhere: ``api_key = load()``, ``password: None``.
+_NO_CALL = r"(?![A-Za-z_][\w.]{0,80}[(\[])(?!(?:None|null|true|false|undefined)\b)"
+_ASSIGNED = rf"""(?ix)((?:x-api-key|auth_token|api[_-]?key|access[_-]?token|client[_-]?secret|passw(?:or)?d
+    |private[_-]?key|access[_-]?key|secret[_-]?key|account[_-]?key|passphrase|secret)
+    ["']?\s*[:=]\s*["']?) {_NO_CALL} [^\s"',;&}}]{{4,}}"""
+#: Words that stand for other things too: only before what has a digit in it.
+_ASSIGNED_TOKEN = rf"""(?ix)((?:token|credentials?|pwd|salt)["']?\s*[:=]\s*["']?)
+    {_NO_CALL} (?=[^\s"',;&}}]{{0,200}}\d) [^\s"',;&}}]{{8,}}"""
+#: The same in the source of a program: only what is written out, in quotes.
+_ASSIGNED_LITERAL = r"""(?ix)((?:api[_-]?key|token|secret|passw(?:or)?d|private[_-]?key|access[_-]?key|secret[_-]?key
+    |passphrase|credentials?|pwd|salt)_{0,2}["']?\s*(?::\s*\w{1,20}\s*)?[:=]=?>?\s*[rbu]?["'`])
+    (?![\s{$%<]) [^"'`\n{}]{4,500}(?=["'`])"""
+_BEARER_LITERAL = r"(?i)\b(bearer|basic)\s+(?=[A-Za-z._~+/=-]{0,200}\d)[A-Za-z0-9._~+/=-]{6,}"
 #: Keys of well-known vendors, by their prefix.
-_VENDOR = r"\b(?:sk|ghp|gho|ghs|github_pat|glpat|hf|xox[abp])[-_](?=[A-Za-z0-9_-]{0,200}\d)[A-Za-z0-9_-]{16,}"
+_VENDOR = r"""(?x)
+    \b(?:sk|rk|ghp|gho|ghs|ghu|ghr|github_pat|glpat|hf|npm|pypi|xox[abeprs]|shpat|dop_v1|nvapi|gsk|pplx)[-_]
+        (?=[A-Za-z0-9_-]{0,200}\d)[A-Za-z0-9_-]{16,}
+    | \b(?:AKIA|ASIA|AGPA|AROA)[A-Z0-9]{16}\b
+    | \bAIza[A-Za-z0-9_-]{30,}
+    | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)?
+    | \bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}
+    | \bhooks\.slack\.com/services/[A-Za-z0-9/]{10,200}"""
+_PEM = r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,20000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
 _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
+
+#: A text with none of these holds nothing that the patterns could find: most lines need no more than this look.
+_WORDS = (
+    "key", "token", "secret", "passw", "passphrase", "signature", "bearer", "basic", "credential", "pwd", "salt",
+)  # fmt: skip
+_PREFIXES = (
+    "sk-", "sk_", "rk-", "rk_", "gh", "glpat", "hf_", "hf-", "npm_", "pypi-", "xox", "shpat", "dop_v1", "nvapi", "gsk_",
+    "pplx-", "AKIA", "ASIA", "AGPA", "AROA", "AIza", "eyJ", "SG.", "hooks.",
+)  # fmt: skip
+#: Files in which a name with a value behind it is a program and no setting.
+_PROGRAMS = frozenset(
+    """
+    .c .cc .cpp .cs .ex .exs .go .h .hpp .java .js .jsx .kt .lua .mjs .php .pl .py .pyi .rb .rs .scala .swift .ts .tsx
+    """.split()
+)
 
 
 @cache
@@ -57,36 +120,77 @@ class Redactor:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._values: set[str] = set()
-        self._exact: re.Pattern[str] | None = None
+        self._forms: tuple[str, ...] = ()
         self.learn(_secrets(environ))
 
     def learn(self, values: Iterable[str]) -> None:
-        """Mask these values too; those of fewer than six characters are ignored."""
+        """Mask these values too, also in base64 and percent-encoded; those below six characters are ignored."""
+        before = len(self._values)
         self._values.update(value for value in map(str.strip, values) if len(value) >= _SHORTEST)
-        # Longest first, so that a secret that begins with another one is masked whole.
-        longest = sorted(self._values, key=len, reverse=True)
-        self._exact = re.compile("|".join(map(re.escape, longest))) if longest else None
+        if len(self._values) != before:
+            forms = {form for value in self._values for form in _forms(value)}
+            # Longest first, so that a secret that begins with another one is masked whole.
+            self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:
-        if self._exact is not None:
-            text = self._exact.sub(MASK, text)
+        text = self._known(text)
+        lowered = text.lower()
+        if any(word in lowered for word in _WORDS):
+            for pattern in (_BEARER, _QUERY, _ASSIGNED, _ASSIGNED_TOKEN):
+                text = _compiled(pattern).sub(_mask, text)
+        return text
+
+    def source(self, text: str, path: str) -> str:
+        """A file. In a program only secrets that are written out count, not the variables that hold them."""
+        if os.path.splitext(path)[1].lower() not in _PROGRAMS:
+            return self(text)
+        text = self._known(text)
+        for pattern in (_BEARER_LITERAL, _QUERY, _ASSIGNED_LITERAL):
+            text = _compiled(pattern).sub(_mask, text)
+        return text
+
+    def _known(self, text: str) -> str:
+        """Mask what is known by its value, its place in a URL or the form its vendor gives it."""
+        for form in self._forms:
+            # Far quicker than one expression of all of them, which tries each one at each place.
+            if form in text:
+                text = text.replace(form, MASK)
         if "://" in text:
             text = strip_userinfo(text)
-        for pattern in (_BEARER, _QUERY, _ASSIGNED, _VENDOR):
-            text = _compiled(pattern).sub(_mask, text)
+        if "-----BEGIN" in text:
+            text = _compiled(_PEM).sub(MASK, text)
+        if any(prefix in text for prefix in _PREFIXES):
+            text = _compiled(_VENDOR).sub(MASK, text)
         return text
 
 
 def _mask(found: re.Match[str]) -> str:
-    """Keep what introduces a secret, if the pattern has a group for it."""
-    if found.re.groups == 0:
-        return MASK
+    """Keep what introduces a secret."""
     return f"{found[1]} {MASK}" if found[1].isalpha() else f"{found[1]}{MASK}"
 
 
 def strip_userinfo(text: str) -> str:
     """Remove ``user:password@`` from every URL in a text (which may be just one URL)."""
     return _compiled(_USERINFO).sub(r"\g<scheme>", text)
+
+
+def _forms(value: str) -> set[str]:
+    """A value as it is, percent-encoded, in JSON, and in base64 at any place of a longer text."""
+    from base64 import b64encode
+    from json import dumps
+    from urllib.parse import quote, quote_plus
+
+    found = {value}
+    if "\n" in value:
+        found |= {line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE}
+    data = value.encode("utf-8", "surrogatepass")
+    coded = {quote(value, safe="", errors="replace"), quote_plus(value, errors="replace"), dumps(value)[1:-1]}
+    for before, start in enumerate((0, 2, 3)):
+        # The first and last characters depend on what stands beside the value too.
+        text = b64encode(b"\0" * before + data).decode()
+        core = text[start : len(text) - (0, 3, 2)[(before + len(data)) % 3]]
+        coded |= {core, core.replace("+", "-").replace("/", "_")}
+    return found | {form for form in coded if len(form) >= _SHORTEST_FORM}
 
 
 _of_process: Redactor | None = None
@@ -100,6 +204,13 @@ def redact(text: str) -> str:
     return _of_process(text)
 
 
+def redact_source(text: str, path: str) -> str:
+    """As :func:`redact`, for a file that is to be shown to an agent."""
+    redact("")
+    assert _of_process is not None
+    return _of_process.source(text, path)
+
+
 def learn(environ: Mapping[str, str]) -> None:
     """Have ``redact`` mask the secret variables of another environment as well: a component's."""
     redact("")
@@ -108,9 +219,16 @@ def learn(environ: Mapping[str, str]) -> None:
 
 
 def _secrets(environ: Mapping[str, str]) -> list[str]:
-    return [
-        value for name, value in environ.items() if name.upper() in _NAMED or name.upper().endswith(_SUFFIXES)
-    ]
+    found = []
+    for name, value in environ.items():
+        upper = name.upper()
+        if (upper in _NAMED or upper.endswith(_SUFFIXES)) and not value.startswith(("/", "./", "~")):
+            found.append(value)
+        elif "://" in value:
+            password = _compiled(_URL_PASSWORD).match(value)
+            if password is not None:
+                found.append(password[1])
+    return found
 
 
 def neutralise(text: str) -> str:

@@ -13,7 +13,7 @@ from agents.razar.patching.policy import Change
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import digest
 
-__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "remove"]
+__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "left_out", "remove"]
 
 #: Folders of installed software: not copied. A sandbox that can shows the real ones, read-only.
 _INSTALLED = frozenset({".razar", "node_modules"})
@@ -57,7 +57,7 @@ class _Copy:
     def folder(self, source: int, target: int) -> None:
         names = os.listdir(source)
         for name in names:
-            if _left_out(name):
+            if left_out(name):
                 continue
             try:
                 found = os.stat(name, dir_fd=source, follow_symlinks=False)
@@ -121,7 +121,8 @@ class _Copy:
             os.close(reading)
 
 
-def _left_out(name: str) -> bool:
+def left_out(name: str) -> bool:
+    """Whether a file or folder of this name is never copied, nor shown to an agent."""
     return (
         name in _LEFT_OUT
         or name in _INSTALLED

@@ -1,0 +1,201 @@
+"""The agents of the ladder: whom to ask, what to ask, and what to make of the answer."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from agents.razar import ladder
+from agents.razar.agent import RepairAgent
+from agents.razar.asking import Answer, Asker
+from agents.razar.attempts import Attempt, Exhausted
+from agents.razar.breaker import Breakers
+from agents.razar.budgets import Budget
+from agents.razar.carrying import carry, masked_places
+from agents.razar.context import Bundle, Caps, make_bundle
+from agents.razar.errors import AgentError, ConfigurationError, ProposalRefusedError, TooLongError
+from agents.razar.ladder import LOCAL, MEMORY
+from agents.razar.pacing import pause_after
+from agents.razar.remembered import patch_repair
+from agents.razar.trail import NAMES, Trail
+from razar.config.model import MissionConfig
+
+if TYPE_CHECKING:
+    from agents.razar.steps import Case
+
+__all__ = ["Rungs"]
+
+_HOW_TO_CONFIGURE = (
+    "set KIMI2_ENDPOINT, OPENCODE_BIN, OPENCODE_BACKEND or RAZAR_ACP_COMMAND, and the key that goes with it"
+)
+
+
+class Rungs:
+    """Asks the agent whose turn it is."""
+
+    def __init__(
+        self,
+        config: MissionConfig,
+        *,
+        logs: str,
+        environ: Mapping[str, str],
+        attempts: int | None,
+        threshold: int,
+        long_task: bool,
+        interpreter: Callable[[str], str | None],
+        say: Callable[[str, str], None],
+        agents: Sequence[RepairAgent] | None,
+        probe: bool,
+        first: str | None,
+        budget: Budget,
+        breakers: Breakers,
+        trail: Trail,
+        clock: Callable[[], float],
+        chance: Callable[[], float],
+        check: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._logs = logs
+        self._attempts = attempts
+        self._threshold = threshold
+        self._long_task = long_task
+        self._interpreter = interpreter
+        self._say = say
+        self._probe = probe
+        self._trail = trail
+        self._chance = chance
+        wanted = [name for name in config.repair.ladder or () if name != MEMORY]
+        found = _configured(config, environ, say, first) if agents is None else list(agents)
+        names = wanted or [agent.name for agent in found]
+        self._names = names if first is None else [first, *(name for name in names if name != first)]
+        there = {agent.name for agent in found}
+        self._missing = {name: "it is not configured" for name in self._names if name not in there}
+        self._asker = Asker(found, budget, logs=logs, breakers=breakers, clock=clock, before_call=check)
+        self._caps: dict[str, Caps] = {}
+
+    async def ask(self, case: Case) -> Attempt:
+        """Ask once. Raises Exhausted."""
+        tried = [name for name in case.series.agents if name not in (MEMORY, LOCAL)]
+        scope = case.component.repair
+        only_shown = scope is None or not scope.paths
+        step = ladder.choose(
+            self._names,
+            tried,
+            threshold=self._threshold,
+            # What may only be shown is not asked for again and again.
+            attempts=1 if only_shown and not self._long_task else self._attempts,
+            blocked=self._asker.blocked(self._missing),
+            endless=self._long_task,
+        )
+        if isinstance(step, ladder.End):
+            if not self._names or len(self._missing) == len(self._names):
+                raise Exhausted(f"{step.reason}: {_HOW_TO_CONFIGURE}", "configuration")
+            raise Exhausted(step.reason, "ladder")
+        if isinstance(step, ladder.Wait):
+            return case.attempt(
+                agent="", event="wait", outcome="refused", reason=step.reason, wait=step.seconds
+            )
+        self._tell_of_escalation(case, step, tried)
+        answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
+        if answer.error is not None:
+            return self._failed(case, step.agent, answer.error, answer, len(tried))
+        return await self._carry(case, step.agent, answer, bundle, len(tried))
+
+    def _tell_of_escalation(self, case: Case, step: ladder.Step, tried: Sequence[str]) -> None:
+        order = self._names
+        before = next((name for name in reversed(tried) if name in order), order[0])
+        if order.index(step.agent) <= order.index(before) or case.series.escalated == step.agent:
+            return
+        reasons = [f"{name}: {why}" for name, why in step.skipped]
+        made = f"{len(tried)} attempts did not help" if tried else ""
+        reason = "; ".join([text for text in (made, *reasons) if text])
+        name = NAMES.get(step.agent, step.agent)
+        self._say("WARN", f"{case.component.id}: its repair goes to {name} ({reason})")
+        self._trail.escalation(case.component.id, case.number, case.failure.error, step.agent, reason)
+
+    def _bundle(self, case: Case, to: str) -> Bundle:
+        return make_bundle(
+            case.component,
+            error=case.failure.error,
+            tail=case.failure.tail,
+            issue=case.issue,
+            context=case.context,
+            attempt=case.number,
+            root=self._config.root,
+            logs=self._logs,
+            to=to,
+            caps=self._caps.get(case.component.id),
+            traceparent=case.span.traceparent() or case.failure.traceparent,
+        )
+
+    def _failed(self, case: Case, agent: str, error: AgentError, answer: Answer, before: int) -> Attempt:
+        if isinstance(error, TooLongError):
+            self._caps[case.component.id] = self._caps.get(case.component.id, Caps()).shortened()
+        refused = isinstance(error, ProposalRefusedError)
+        return case.attempt(
+            agent=agent,
+            agent_original=NAMES.get(agent),
+            outcome="refused" if refused else "failed",
+            reason=str(error),
+            seconds=answer.seconds,
+            tokens=answer.tokens,
+            wait=pause_after(before + 1, error, self._chance),
+        )
+
+    async def _carry(self, case: Case, agent: str, answer: Answer, bundle: Bundle, before: int) -> Attempt:
+        suggestion = answer.suggestion
+        assert suggestion is not None
+        proposal = suggestion.proposal
+        attempt = case.attempt(
+            agent=agent,
+            agent_original=NAMES.get(agent),
+            outcome="refused",
+            reason="",
+            seconds=answer.seconds,
+            tokens=answer.tokens,
+            wait=pause_after(before + 1, None, self._chance),
+        )
+        hidden = masked_places(proposal, bundle.incomplete)
+        if hidden is not None:
+            return replace(attempt, reason=hidden)
+        outcome = await carry(
+            proposal,
+            case.component,
+            self._config,
+            logs=self._logs,
+            probe=self._probe,
+            number=case.number,
+            agent=agent,
+            seen=bundle.seen,
+            interpreter=self._interpreter(case.component.layer),
+        )
+        applied = outcome.status != "rejected"
+        return replace(
+            attempt,
+            outcome=outcome.status if outcome.status != "rejected" else "refused",
+            reason=outcome.reason,
+            patch_id=outcome.id,
+            diff=outcome.diff,
+            repair=patch_repair(proposal, outcome.files) if applied else None,
+            wait=0.0 if applied else attempt.wait,
+        )
+
+
+def _configured(
+    config: MissionConfig, environ: Mapping[str, str], say: Callable[[str, str], None], first: str | None
+) -> list[RepairAgent]:
+    """The agents that the environment configures; what is wrong with one is told, the others stay."""
+    found: list[RepairAgent] = []
+    # One that is asked for by name is made even if the ladder does not hold it.
+    for ladder_ in ((first,), config.repair.ladder) if first is not None else (config.repair.ladder,):
+        try:
+            roster = importlib.import_module("agents.razar.roster")
+            found += roster.configured(environ, ladder_, config.repair)
+        except ConfigurationError as error:
+            say("WARN", f"repair agents: {error}")
+        except ImportError as error:
+            say("WARN", f"repair agents cannot be loaded: {error}")
+    return found

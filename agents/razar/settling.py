@@ -1,0 +1,193 @@
+"""What is written down about an attempt, and what becomes of the files it changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from agents.razar import code_repair
+from agents.razar.attempts import Attempt
+from agents.razar.ladder import LOCAL, MEMORY
+from agents.razar.patching import journal
+from agents.razar.patching.refusal import Refusal
+from agents.razar.remembered import Remembered
+from agents.razar.trail import Trail
+from razar import metrics
+from razar.tracing import NO_SPAN, PATCH, Span
+from razar.utils import files
+from razar.utils.encoding import encode_json
+from razar.utils.redaction import redact
+
+__all__ = ["Settlement"]
+
+LONG_TASK = "razar_long_task.json"
+#: Beside the journal of a patch: the attempt it belongs to.
+_ATTEMPT = "attempt.json"
+_CRASHED = "RAZAR ended before the repair had proved itself"
+
+
+class Settlement:
+    """Ends attempts, each exactly once."""
+
+    def __init__(
+        self,
+        logs: str,
+        trail: Trail,
+        memory: Remembered,
+        say: Callable[[str, str], None],
+        *,
+        long_task: bool,
+        span: Callable[..., Span] | None,
+    ) -> None:
+        self._logs = logs
+        self._trail = trail
+        self._memory = memory
+        self._say = say
+        self._long_task = long_task
+        self._span = span
+        self._open: dict[str, Attempt] = {}
+
+    def open(self, attempt: Attempt) -> None:
+        """Take an attempt that was made. One that changed files stays open, any other is recorded."""
+        if attempt.event != "attempt":
+            return
+        if attempt.outcome == "applied" and attempt.patch_id is not None:
+            self._open[attempt.patch_id] = attempt
+        else:
+            self._record(attempt, patched=False, reason=attempt.reason)
+        if attempt.patch_id is not None and attempt.repair is not None:
+            self._note(attempt)
+
+    def aborted(self, component: str, number: int, error: str) -> None:
+        """An attempt was interrupted; only the log of long tasks is told of those."""
+        if self._long_task:
+            self._log_long_task(component, number, error, patched=False, aborted=True)
+
+    async def settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
+        """Keep or undo what an attempt applied, and record it, uninterrupted."""
+        if attempt.patch_id is None or self._open.pop(attempt.patch_id, None) is None:
+            return
+        await _to_its_end(self._settle(attempt, held, reason))
+
+    async def close(self) -> None:
+        """Undo what is open."""
+        for attempt in list(self._open.values()):
+            await self.settle(attempt, False, "RAZAR stopped before the repair had proved itself")
+
+    def recover(self) -> list[str]:
+        """Undo what a crash left open, and record it; return the ids. Raises OSError."""
+        undone = code_repair.recover(self._logs)
+        for id in undone:
+            attempt = self._noted(id)
+            if attempt is not None:
+                self._record(attempt, patched=False, reason=_CRASHED)
+            self._say("WARN", f"the repair {id} was undone: {_CRASHED}")
+        return undone
+
+    async def _settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
+        assert attempt.patch_id is not None
+        span = NO_SPAN if self._span is None else self._span(PATCH, component=attempt.component)
+        why = attempt.reason if held else reason or "the component did not come back healthy"
+        try:
+            if held:
+                await asyncio.to_thread(code_repair.keep, attempt.patch_id, logs=self._logs)
+            else:
+                await self._undo(attempt, why)
+        except (OSError, Refusal) as fault:
+            held = False
+            what = files.why(fault) if isinstance(fault, OSError) else str(fault)
+            why = f"{why}; the repair could not be settled: {what}"
+            self._say("ERROR", f"{attempt.component}: repair {attempt.patch_id}: {what}")
+        span.set("razar.agent", attempt.agent)
+        span.set("razar.outcome", "kept" if held else "undone")
+        span.end()
+        self._record(attempt, patched=held, reason=why)
+        await self._memory.settled(attempt.fingerprint, attempt.repair, held)
+
+    async def _undo(self, attempt: Attempt, why: str) -> None:
+        assert attempt.patch_id is not None
+        foreign = await asyncio.to_thread(code_repair.rollback, attempt.patch_id, logs=self._logs, reason=why)
+        for path in foreign:
+            self._say(
+                "WARN",
+                f"{attempt.component}: {path} had been changed by somebody else; what it held is in "
+                f"{os.path.join(self._logs, 'repairs', attempt.patch_id, 'found')}",
+            )
+
+    def _record(self, attempt: Attempt, *, patched: bool, reason: str) -> None:
+        self._trail.attempt(
+            attempt.component,
+            attempt.number,
+            attempt.error,
+            agent=attempt.agent,
+            patched=patched,
+            reason=reason,
+            patch_id=attempt.patch_id,
+            seconds=attempt.seconds,
+            tokens=attempt.tokens,
+        )
+        if attempt.agent not in (MEMORY, LOCAL):
+            outcome = "patched" if patched else "failed" if attempt.outcome == "failed" else "rejected"
+            metrics.DEFAULT.observe("razar_handover_seconds", (attempt.agent, outcome), attempt.seconds)
+        if self._long_task:
+            self._log_long_task(
+                attempt.component, attempt.number, attempt.error, patched=patched, aborted=False
+            )
+
+    def _log_long_task(
+        self, component: str, number: int, error: str, *, patched: bool, aborted: bool
+    ) -> None:
+        record = {
+            "component": component,
+            "attempt": number,
+            "error": redact(error)[:8000],
+            "patched": patched,
+            "aborted": aborted,
+            "timestamp": time.time(),
+        }
+        try:
+            os.makedirs(self._logs, mode=0o750, exist_ok=True)
+            files.append_line(os.path.join(self._logs, LONG_TASK), encode_json(record))
+        except OSError as fault:
+            self._say("WARN", f"{LONG_TASK} cannot be written: {files.why(fault)}")
+
+    def _note(self, attempt: Attempt) -> None:
+        """Leave the attempt beside its patch, for whoever approves it or comes after a crash."""
+        assert attempt.patch_id is not None
+        folder = journal.folder_of(self._logs, attempt.patch_id)
+        kept = msgspec.structs.replace(
+            attempt, error=redact(attempt.error)[:8000], reason=redact(attempt.reason)[:8000], diff=""
+        )
+        try:
+            if os.path.isdir(folder):
+                files.replace(os.path.join(folder, _ATTEMPT), encode_json(kept), sync=False)
+        except OSError:
+            pass  # The log of patches has its diff and reason all the same.
+
+    def _noted(self, id: str) -> Attempt | None:
+        try:
+            data = files.read_limited(os.path.join(journal.folder_of(self._logs, id), _ATTEMPT), 8 << 20)
+            return msgspec.json.decode(data or b"", type=Attempt)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await something that must not be left half done; a cancellation is passed on afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done():
+                break
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError

@@ -1,0 +1,258 @@
+"""The order of a repair: what held before, what RAZAR mends itself, then the agents of the ladder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from agents.razar.attempts import Attempt, Exhausted, Failure
+from agents.razar.breaker import Breakers
+from agents.razar.budgets import Budget
+from agents.razar.ladder import LOCAL, MEMORY
+from agents.razar.remembered import Remembered, proposal_of
+from agents.razar.trail import Series, Trail
+from agents.razar.worth import WORTH
+from razar.config.model import Approval, Component, MissionConfig
+from razar.issues.classes import Issue
+from razar.tracing import Span
+
+if TYPE_CHECKING:
+    from agents.razar.agent import RepairAgent
+    from agents.razar.rungs import Rungs
+
+__all__ = ["Case", "Steps"]
+
+#: Remembered repairs that are tried in one series.
+_RECALLED = 2
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One failure, and what is known of it."""
+
+    component: Component
+    failure: Failure
+    issue: Issue
+    series: Series
+    number: int
+    fingerprint: str | None
+    context: dict[str, Any]
+    span: Span
+
+    def attempt(self, **values: Any) -> Attempt:
+        """An attempt about this failure."""
+        return Attempt(
+            component=self.component.id,
+            number=self.number,
+            error=self.failure.error,
+            fingerprint=self.fingerprint,
+            **values,
+        )
+
+
+class Steps:
+    """Takes the first step that applies to a failure."""
+
+    def __init__(
+        self,
+        config: MissionConfig,
+        *,
+        logs: str,
+        environ: Mapping[str, str],
+        attempts: int | None,
+        threshold: int,
+        long_task: bool,
+        interpreter: Callable[[str], str | None],
+        memory: Remembered,
+        say: Callable[[str, str], None],
+        agents: Sequence[RepairAgent] | None,
+        environments: str,
+        probe: bool,
+        builds: bool,
+        first: str | None,
+        budget: Budget,
+        breakers: Breakers,
+        trail: Trail,
+        clock: Callable[[], float],
+        chance: Callable[[], float],
+        check: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._logs = logs
+        self._environ = environ
+        self._attempts = attempts
+        self._threshold = threshold
+        self._long_task = long_task
+        self._interpreter = interpreter
+        self._memory = memory
+        self._say = say
+        self._agents = agents
+        self._environments = environments
+        self._probe = probe
+        self._builds = builds
+        self._first = first
+        self._budget = budget
+        self._breakers = breakers
+        self._trail = trail
+        self._clock = clock
+        self._chance = chance
+        self._check = check
+        self._rungs_: Rungs | None = None
+        #: Remembered repairs tried in the open series, by component; what waits for the operator.
+        self._recalled: dict[str, set[str]] = {}
+        self._proposed: dict[str, str] = {}
+
+    async def take(self, case: Case) -> Attempt:
+        """Make one attempt. Raises Exhausted."""
+        component = case.component.id
+        if not case.series.attempts:
+            self._recalled.pop(component, None)
+            self._proposed.pop(component, None)
+        waiting = self._proposed.get(component)
+        if waiting is not None:
+            raise Exhausted(waiting, "proposal")
+        attempt = await self._from_memory(case) or await self._locally(case)
+        if attempt is None:
+            if WORTH[case.issue.name] == "operator":
+                reason = f"{case.issue.name}: {case.issue.message}; no patch of the source helps against that"
+                raise Exhausted(reason, "class", case.issue.remediation)
+            attempt = await self._rungs.ask(case)
+        if attempt.outcome == "proposed":
+            self._proposed[component] = _how_to_go_on(attempt)
+        return attempt
+
+    async def _from_memory(self, case: Case) -> Attempt | None:
+        component = case.component
+        if case.series.agents.count(MEMORY) >= _RECALLED:
+            return None
+        tried = self._recalled.setdefault(component.id, set())
+        for repair in await self._memory.recall(case.fingerprint):
+            key = msgspec.json.encode(repair, order="deterministic").decode()
+            if key in tried:
+                continue
+            tried.add(key)
+            attempt = await self._repeat(case, repair)
+            if attempt is not None:
+                return attempt
+        return None
+
+    async def _repeat(self, case: Case, repair: dict[str, Any]) -> Attempt | None:
+        """Do again what held before; None if it is in place already, or is no repair."""
+        if repair.get("kind") == "dependency":
+            layer, package = repair.get("layer"), repair.get("package")
+            if layer != case.component.layer or not isinstance(package, str):
+                return None
+            return await self._add(case, package, MEMORY)
+        known = proposal_of(repair)
+        if known is None or case.component.repair is None or not case.component.repair.paths:
+            return None
+        from agents.razar.carrying import carry
+        from agents.razar.sources import in_place
+
+        proposal, after = known
+        if await asyncio.to_thread(in_place, self._config.root, after):
+            return None
+        outcome = await carry(
+            proposal,
+            case.component,
+            self._config,
+            logs=self._logs,
+            probe=self._probe,
+            number=case.number,
+            agent=MEMORY,
+            seen=None,
+            interpreter=self._interpreter(case.component.layer),
+        )
+        return case.attempt(
+            agent=MEMORY,
+            outcome="refused" if outcome.status == "rejected" else outcome.status,
+            reason=f"held before: {proposal.summary}; {outcome.reason}",
+            patch_id=outcome.id,
+            diff=outcome.diff,
+            repair=repair,
+        )
+
+    async def _locally(self, case: Case) -> Attempt | None:
+        package = case.issue.package
+        if WORTH[case.issue.name] != "local" or package is None or LOCAL in case.series.agents:
+            return None
+        return await self._add(case, package, LOCAL)
+
+    async def _add(self, case: Case, package: str, agent: str) -> Attempt | None:
+        """Add a package to the component's layer; None if that cannot be."""
+        from agents.razar import dependency
+
+        component = case.component
+        addition = await asyncio.to_thread(dependency.examine, self._environments, component.layer, package)
+        if isinstance(addition, str):
+            self._say(
+                "INFO", f"{component.id}: {package} is not added to layer {component.layer}: {addition}"
+            )
+            return None
+        before = dependency.tried(self._logs, component.id, addition)
+        if before is not None:
+            self._say(
+                "INFO", f"{component.id}: {package} is not added to layer {component.layer} again: {before}"
+            )
+            return None
+        self._say(
+            "INFO", f"{component.id}: {package} is missing in layer {component.layer}:\n{addition.diff}"
+        )
+        added = await dependency.add(
+            self._logs,
+            component.id,
+            addition,
+            approval=_approval(component, self._config, builds=self._builds),
+            number=case.number,
+        )
+        return case.attempt(
+            agent=agent,
+            outcome="refused" if added.status == "rejected" else added.status,
+            reason=f"{package} in layer {component.layer}: {added.reason}",
+            patch_id=added.id,
+            diff=addition.diff,
+            rebuild_layer=component.layer if added.status == "applied" else None,
+            repair={"kind": "dependency", "layer": component.layer, "package": package},
+        )
+
+    @property
+    def _rungs(self) -> Rungs:
+        if self._rungs_ is None:
+            from agents.razar.rungs import Rungs
+
+            self._rungs_ = Rungs(
+                self._config,
+                logs=self._logs,
+                environ=self._environ,
+                attempts=self._attempts,
+                threshold=self._threshold,
+                long_task=self._long_task,
+                interpreter=self._interpreter,
+                say=self._say,
+                agents=self._agents,
+                probe=self._probe,
+                first=self._first,
+                budget=self._budget,
+                breakers=self._breakers,
+                trail=self._trail,
+                clock=self._clock,
+                chance=self._chance,
+                check=self._check,
+            )
+        return self._rungs_
+
+
+def _approval(component: Component, config: MissionConfig, *, builds: bool) -> Approval:
+    """Who says nothing about repairs, for the component or the mission, is asked before a file is changed."""
+    scope = component.repair
+    approval = scope.approval if scope is not None else config.repair.approval or "ask"
+    return "ask" if approval == "auto" and not builds else approval
+
+
+def _how_to_go_on(attempt: Attempt) -> str:
+    if "waits for approval" in attempt.reason:
+        return f"the patch {attempt.patch_id} waits for you: razar repairs show, approve or reject {attempt.patch_id}"
+    return f"there is a suggestion that was not applied ({attempt.reason}): see razar repairs show {attempt.patch_id}"
