@@ -51,6 +51,9 @@ def _main(arguments: list[str]) -> int:
         config, environments, brief = load(options)
     except ConfigurationError as error:
         return _refuse(options, error)
+    if (options.check or options.plan) and not options.json:
+        for warning in config.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
     if options.check:
         return _say_checked(options, config, environments)
     if options.plan:
@@ -127,7 +130,7 @@ def _say_checked(
         import json
 
         found = {"mission": config.mission, "components": len(config.components), "layers": len(environments)}
-        print(json.dumps({"ok": True, **found}))
+        print(json.dumps({"ok": True, **found, "warnings": config.warnings}))
     elif options.verbosity >= 0:
         print(
             f"{config.path}: mission {config.mission}, {len(config.components)} components, "
