@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
-from razar.utils.places import default_logs
+from razar.utils.places import NOWHERE, default_logs, is_nowhere
 
 __all__ = ["main"]
 
@@ -21,6 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _have_streams()
     try:
+        if is_nowhere():
+            sys.stderr.write(NOWHERE)
+            return 2
         return _main(arguments)
     except BrokenPipeError:  # Whoever read our output has left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
