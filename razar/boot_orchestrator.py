@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
-from razar.utils.places import default_logs
+from razar.utils.places import NOWHERE, default_logs, is_nowhere
 
 __all__ = ["build_failure_context", "main"]
 
@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     _have_streams()
     try:
+        if is_nowhere():
+            sys.stderr.write(NOWHERE)
+            return 2
         return _main(arguments)
     except BrokenPipeError:  # Whoever read our output has left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -55,6 +58,9 @@ def _main(arguments: list[str]) -> int:
         config, environments, brief = load(options)
     except ConfigurationError as error:
         return _refuse(options, error)
+    if (options.check or options.plan) and not options.json:
+        for warning in config.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
     if options.check:
         return _say_checked(options, config, environments)
     if options.plan:
@@ -131,7 +137,7 @@ def _say_checked(
         import json
 
         found = {"mission": config.mission, "components": len(config.components), "layers": len(environments)}
-        print(json.dumps({"ok": True, **found}))
+        print(json.dumps({"ok": True, **found, "warnings": config.warnings}))
     elif options.verbosity >= 0:
         print(
             f"{config.path}: mission {config.mission}, {len(config.components)} components, "

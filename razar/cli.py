@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from razar import __version__
-from razar.utils.places import default_logs
+from razar.utils.places import NOWHERE, default_logs, is_nowhere
 
 __all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
@@ -63,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _abandon_output()
         return EXIT_BROKEN_PIPE
     except OSError as fault:
+        if is_nowhere():
+            sys.stderr.write(NOWHERE)
+            return EXIT_USAGE
         _abandon_output()
         what = fault.filename if isinstance(fault.filename, str) else "cannot write the output"
         sys.stderr.write(f"razar: {what}: {fault.strerror or fault}\n")

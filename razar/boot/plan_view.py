@@ -46,6 +46,7 @@ def describe_plan(config: MissionConfig, environments: tuple[EnvironmentSpec, ..
         ],
         "waves": [list(wave) for wave in waves(plan)],
         "components": [_component(plan, id) for id in plan.order],
+        "warnings": list(config.warnings),
     }
 
 

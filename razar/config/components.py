@@ -25,6 +25,7 @@ from razar.config.wire import (
 
 __all__ = ["normalise_component"]
 
+_HALTING = ("STOP", "TSTP", "TTIN", "TTOU")
 #: What ``when`` can look at.
 _VARIABLES = ("env", "mission", "layer", "crown")
 
@@ -171,6 +172,9 @@ def _stop(entry: StopEntry | object, at: Pointer, context: Context) -> Stop:
         if name not in known:
             hint = context.faults.suggest(name.upper(), known)
             context.faults.add((*at, "signal"), quote(entry.signal), "the name of a signal", hint)
+        elif name in _HALTING:
+            found = f"{quote(entry.signal)}, which halts a process and does not end it"
+            context.faults.add((*at, "signal"), found, "a signal that asks for the end")
     return Stop(signal=name, grace=context.duration((*at, "grace"), entry.grace))
 
 

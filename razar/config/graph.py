@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from razar.config.collector import Collector, Pointer
 from razar.config.faults import quote
-from razar.config.wire import ComponentEntry, DependencyEntry
+from razar.config.wire import ComponentEntry, DependencyEntry, RestartEntry
 
 __all__ = ["check_graph"]
 
@@ -26,6 +26,7 @@ def check_graph(components: list[ComponentEntry], faults: Collector) -> None:
     for number, entry in enumerate(components):
         if isinstance(entry, ComponentEntry) and not faults.full:
             targets = _targets(entry, number, index, faults)
+            _check_ends(entry, number, components, index, faults)
             if isinstance(entry.id, str):
                 edges[entry.id] |= targets
     for cycle in _cycles(edges):
@@ -55,6 +56,32 @@ def _targets(
         else:
             targets[target] = at
     return targets
+
+
+def _endless(entry: ComponentEntry) -> bool:
+    """Tell whether a component can never be ``completed``: it is started again whenever it ends."""
+    return (
+        entry.kind == "service"
+        and isinstance(entry.restart, RestartEntry)
+        and entry.restart.policy == "always"
+    )
+
+
+def _check_ends(
+    entry: ComponentEntry,
+    number: int,
+    components: list[ComponentEntry],
+    index: dict[str, int],
+    faults: Collector,
+) -> None:
+    """Nobody can wait for the end of what never ends."""
+    for position, item in enumerate(entry.depends_on):
+        if not isinstance(item, DependencyEntry) or item.condition != "completed" or item.id not in index:
+            continue
+        if _endless(components[index[item.id]]):
+            at: Pointer = ("components", number, "depends_on", position, "condition")
+            found = f'"completed", though {quote(item.id)} is a service that is always restarted'
+            faults.add(at, found, '"healthy" or "started", or a task')
 
 
 def _cycles(edges: dict[str, dict[str, Pointer]]) -> list[list[str]]:

@@ -17,7 +17,7 @@ from razar.config.graph import check_graph
 from razar.config.missions import find_mission
 from razar.config.model import Component, MissionConfig
 from razar.config.settings import crown_settings, repair_settings
-from razar.config.wire import BootConfigFile, ComponentEntry, is_set
+from razar.config.wire import BootConfigFile, ComponentEntry, DependencyEntry, is_set
 
 __all__ = ["find_mission", "load_mission"]
 
@@ -98,8 +98,16 @@ def _normalise(file: BootConfigFile, path: str, context: Context) -> MissionConf
 
 
 def _warnings(file: BootConfigFile, context: Context) -> tuple[str, ...]:
-    """Tell of layers without an environment whose name is nearly that of one which has it."""
+    """Tell of layers whose name is nearly that of an environment, and of waits that may never end."""
     warnings = []
+    services = {entry.id for entry in file.components if entry.kind == "service"}
+    for entry in file.components:
+        for item in entry.depends_on:
+            if isinstance(item, DependencyEntry) and item.condition == "completed" and item.id in services:
+                warnings.append(
+                    f"{context.faults.file}: {quote(entry.id)} waits until {quote(item.id)} has completed, and "
+                    'that is a service, which may run for ever; is "kind": "task" missing?'
+                )
     for layer in dict.fromkeys(entry.layer for entry in file.components):
         if context.layers and layer not in context.layers:
             near = context.faults.suggest(layer, context.layers)

@@ -95,7 +95,7 @@ class LogFile:
                 if not stat.S_ISREG(found.st_mode):
                     raise LaunchError(f"cannot open the log {self.path}: it is not a regular file")
                 self._tidy(found.st_size)
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            fd = _append(self.path)
             with self._lock:
                 return fd, self._dropped + os.fstat(fd).st_size
         except OSError as error:
@@ -254,9 +254,20 @@ def make_ready(paths: Iterable[str]) -> None:
     for path in paths:
         try:
             _make_folder(os.path.dirname(path))
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            os.close(_append(path))
         except OSError:
             return
+
+
+def _append(path: str) -> int:
+    """Open a log, or make one with its mode whatever the umask."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        fd = os.open(path, flags | os.O_CREAT, 0o640)
+        os.fchmod(fd, 0o640)
+        return fd
 
 
 def _make_folder(path: str) -> None:
@@ -271,6 +282,7 @@ def _make_folder(path: str) -> None:
 def _copy(source: int, path: str, length: int) -> None:
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
+        os.fchmod(target, 0o640)
         done = 0
         while done < length:
             data = os.pread(source, min(1 << 20, length - done), done)

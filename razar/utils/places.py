@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["DEFAULT", "MISSIONS", "default_logs"]
+__all__ = ["DEFAULT", "MISSIONS", "NOWHERE", "default_logs", "is_nowhere"]
 
 #: The folder of the configurations of several missions, each named as its mission.
 MISSIONS = "missions"
@@ -22,3 +22,16 @@ def default_logs(config: str) -> str:
     if name not in ("", DEFAULT) and os.path.basename(os.path.abspath(folder)) == MISSIONS:
         return os.path.join(logs, os.path.splitext(name)[0])
     return logs
+
+
+#: Said where :func:`is_nowhere` holds.
+NOWHERE = "razar: the current folder has been removed; change to one that is there\n"
+
+
+def is_nowhere() -> bool:
+    """Tell whether the folder in which this process was started is gone."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False

@@ -97,6 +97,26 @@ def test_bad_usage_is_exit_2_without_a_traceback(tmp_path: Path, argv: tuple[str
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [("razar", "status"), ("razar", "boot", "--mission", "x"), ("razar.boot_orchestrator", "--mission", "x")],
+)
+def test_a_folder_that_was_removed_is_told(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    """A shell may stand in a folder that somebody has deleted."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", sys.executable, "-m", *argv],
+        cwd=gone,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "razar: the current folder has been removed; change to one that is there\n"
+
+
 def test_a_misspelt_verb_gets_the_nearest(tmp_path: Path) -> None:
     assert "there is no command 'statsu'; did you mean status?" in razar(tmp_path, "statsu").stderr
 

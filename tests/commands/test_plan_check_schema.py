@@ -77,6 +77,16 @@ def test_check_of_a_sound_mission(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("verb", ["check", "plan"])
+def test_what_is_odd_is_told_and_no_fault(tmp_path: Path, verb: str) -> None:
+    waits = {**WEB, "id": "a", "depends_on": [{"id": "web", "condition": "completed"}]}
+    folder = Folder(tmp_path, WEB, waits)
+    done = folder.razar(verb)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: ") and '"a" waits until "web" has completed' in done.stderr
+    assert len(folder.json(verb)["warnings"]) == 1
+
+
+@pytest.mark.parametrize("verb", ["check", "plan"])
 def test_every_fault_at_once_and_exit_2(tmp_path: Path, verb: str) -> None:
     folder = Folder(tmp_path, {**WEB, "helth": 1}, {**WEB, "id": "a", "depends_on": ["b"]})
     done = folder.razar(verb)

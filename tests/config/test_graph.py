@@ -46,6 +46,21 @@ def test_a_dependency_twice_names_the_first(tmp_path: Path) -> None:
     assert "the first is on line" in (fault.hint or "")
 
 
+def test_the_end_of_a_service_that_is_always_restarted_cannot_be_waited_for(tmp_path: Path) -> None:
+    waits = component(id="b", depends_on=[{"id": "a", "condition": "completed"}])
+    fault = only_fault(lambda: load(tmp_path, component(id="a", restart={"policy": "always"}), waits))
+    assert fault.pointer == "/components/1/depends_on/0/condition"
+    assert '"a" is a service' in fault.found
+    task = component(id="a", kind="task", health="exit", restart={"policy": "always"})
+    assert load(tmp_path, task, waits).warnings == ()
+
+
+def test_a_wait_for_the_end_of_a_service_is_a_warning(tmp_path: Path) -> None:
+    waits = component(id="b", depends_on=[{"id": "a", "condition": "completed"}])
+    [warning] = load(tmp_path, component(id="a"), waits).warnings
+    assert '"b" waits until "a" has completed' in warning and '"kind": "task"' in warning
+
+
 def test_a_diamond_is_no_cycle(tmp_path: Path) -> None:
     config = load(tmp_path, *chain(a=["b", "c"], b=["d"], c=["d"], d=[]))
     assert [len(c.depends_on) for c in config.components] == [2, 1, 1, 0]

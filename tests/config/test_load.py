@@ -224,6 +224,7 @@ def test_texts_full_of_punctuation_are_no_repeated_keys(tmp_path: Path, text: st
         ({"restart": {"limit": True}}, "/components/0/restart/limit"),
         ({"restart": {"policy": "no"}}, "/components/0/restart/policy"),
         ({"stop": {"signal": "TREM"}}, "/components/0/stop/signal"),
+        ({"stop": {"signal": "SIGSTOP"}}, "/components/0/stop/signal"),
         ({"stop": {"grace": "9000h"}}, "/components/0/stop/grace"),
         ({"limits": {"memory": "0M"}}, "/components/0/limits/memory"),
         ({"limits": {"memory": "many"}}, "/components/0/limits/memory"),
