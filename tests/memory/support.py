@@ -33,10 +33,10 @@ def start(script: str, *arguments: str | Path, before: tuple[str, ...] = ()) -> 
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 30) -> str:
-    """Wait until it ends well; return what it still had to say."""
+def finish(process: subprocess.Popen[str], line: str = "", timeout: float = 30) -> str:
+    """Tell it this, and wait until it ends well; return what it still had to say."""
     try:
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(line, timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
