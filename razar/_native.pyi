@@ -5,3 +5,4 @@ from types import ModuleType
 neoabzu_core: ModuleType
 neoabzu_crown: ModuleType
 neoabzu_kimicho: ModuleType
+neoabzu_memory: ModuleType

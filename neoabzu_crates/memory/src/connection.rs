@@ -18,6 +18,8 @@ use crate::{process, schema, word_counts};
 const CACHE_KIB: i64 = 64 << 10;
 /// Bytes to which the write-ahead log is cut back once it was copied into the file.
 const WAL_LIMIT: i64 = 16 << 20;
+/// Bytes of the smallest page that SQLite has.
+const SMALLEST: u64 = 512;
 /// Steps of SQLite's machine between two looks at the clock; about 20 microseconds.
 const STEPS_PER_LOOK: i32 = 1000;
 
@@ -80,6 +82,19 @@ pub(crate) enum Role {
 /// Opens the file, makes it if it is not there and brings it up to date; waits so long for other processes.
 pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     create_file(path)?;
+    open_file(path, role, patience).map_err(|error| {
+        // Of a file system that may not be written SQLite says only that it cannot open the companion files.
+        let refused = error.kind == ErrorKind::Storage
+            && fs::OpenOptions::new().append(true).open(path).is_err_and(|error| is_read_only(&error));
+        if refused { Error { kind: ErrorKind::ReadOnly, ..error } } else { error }
+    })
+}
+
+fn is_read_only(error: &std::io::Error) -> bool {
+    matches!(error.kind(), IoKind::ReadOnlyFilesystem | IoKind::PermissionDenied)
+}
+
+fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     let open = process::Open::new();
     // NO_MUTEX: a connection is with one thread at a time. No URIs: a path is only a path.
     let flags =
@@ -112,13 +127,19 @@ pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Handle
 fn create_file(path: &Path) -> Result<()> {
     let storage = |error: std::io::Error| {
         let kind = match error.kind() {
-            IoKind::ReadOnlyFilesystem | IoKind::PermissionDenied => ErrorKind::ReadOnly,
+            _ if is_read_only(&error) => ErrorKind::ReadOnly,
             IoKind::StorageFull | IoKind::QuotaExceeded | IoKind::FileTooLarge => ErrorKind::Full,
             _ => ErrorKind::Storage,
         };
         Error::new(kind, format!("the memory file cannot be made ({error})"))
     };
     match fs::metadata(path) {
+        Ok(found) if found.is_file() && is_no_database(path, found.len()) => {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "this is not a memory file; set it aside or name another path",
+            ));
+        }
         Ok(found) if found.is_file() => return Ok(()),
         Ok(_) => {
             return Err(Error::new(ErrorKind::Storage, "there is something other than a file at that path"));
@@ -137,6 +158,14 @@ fn create_file(path: &Path) -> Result<()> {
         Err(error) if error.kind() != IoKind::AlreadyExists => Err(storage(error)),
         _ => Ok(()),
     }
+}
+
+/// SQLite takes what is shorter than a page for empty, and would write over it. With a log beside it, it may be a
+/// database whose first page is still on its way.
+fn is_no_database(path: &Path, bytes: u64) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    (1..SMALLEST).contains(&bytes) && !Path::new(&log).exists()
 }
 
 /// Write-ahead log: readers and the writer do not wait for each other. The switch needs the file for itself for a

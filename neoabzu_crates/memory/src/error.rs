@@ -102,7 +102,8 @@ impl From<rusqlite::Error> for Error {
             ffi::ErrorCode::TooBig => (ErrorKind::InvalidInput, "the text is too large"),
             // How SQLite reports every failed write but a full disk, a file size limit or a quota among them.
             _ if code.extended_code == ffi::SQLITE_IOERR_WRITE => {
-                (ErrorKind::Full, "the memory file could not be written (quota, file size limit or device)")
+                let meaning = "the memory file could not be written (quota, file size limit or device); nothing was changed";
+                (ErrorKind::Full, meaning)
             }
             _ => (ErrorKind::Storage, "the memory file could not be used"),
         };

@@ -1,5 +1,6 @@
 //! What a mission remembers: layers of searchable records, and the repairs that held, in one crash-safe SQLite file.
 
+mod blanks;
 mod bundle;
 mod connection;
 mod error;
@@ -20,9 +21,10 @@ mod tiers;
 mod word_counts;
 mod words;
 
+pub use blanks::normalise;
 pub use bundle::{BUSY_TIMEOUT, Bundle, FILE_NAME, LayerStats, Stats};
 pub use error::{Error, ErrorKind, Result};
-pub use fingerprint::{fingerprint, normalise};
+pub use fingerprint::fingerprint;
 pub use layer::{Layer, RecordId};
 pub use record::{MAX_BATCH, MAX_BATCH_BYTES, MAX_METADATA, MAX_NAME, MAX_TEXT, Record};
 pub use repair::Recalled;

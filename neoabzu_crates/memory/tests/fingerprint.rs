@@ -32,6 +32,7 @@ fn what_changes_from_day_to_day_does_not_count() {
     same("worker-17 died", "worker-4 died");
     same("exit status -9", "exit status 137");
     same("used 1,024 MiB of 2GiB", "used 12 MiB of 512MiB");
+    same("\x1b[1m/srv/\x1b[32mx.py\x1b[0m: refused", "/opt/y.py: refused");
     same("\x1b[31mrefused\x1b[0m\n\n  by peer\0", "refused by peer");
 }
 
