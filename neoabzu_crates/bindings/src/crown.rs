@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use neoabzu_crown::gateway::{Gateway as Server, Settings};
-use neoabzu_crown::{Config, Fault, Request, Router as Routes};
+use neoabzu_crown::{Config, Fault, Request, Role, Router as Routes, Tracer};
 use neoabzu_kimicho::Secret;
 use neoabzu_kimicho::serde_json::{Map, Value};
 use pyo3::exceptions::{PyException, PyOSError};
@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
 use crate::kimicho::{body, duration, environ};
+use crate::spans::{Spans, begin, wanted};
 
 /// The package whose attributes the types are: pickles find them there.
 const PACKAGE: &str = "neoabzu_crown";
@@ -119,7 +120,8 @@ impl Router {
         };
         let context = context.map_or(Ok(Value::Null), |context| to_json(context, "context"));
         let context = context.map_err(|fault| invalid(py, fault))?;
-        let decision = detached(py, || self.routes.route_decision(&text, context))?;
+        let trace = begin("crown.route_decision", Role::Internal, None);
+        let decision = detached(py, || self.routes.route_decision(&text, context, trace))?;
         to_python(py, &decision.map_err(|fault| raised(py, &fault))?)
     }
 
@@ -147,9 +149,10 @@ impl Router {
         if let Some(model) = model {
             body.insert("model".to_owned(), model.into());
         }
+        let trace = begin("crown.complete", Role::Internal, traceparent);
         let answer = detached(py, || {
-            let request = Request::of_body(Value::Object(body), self.routes.config().max_text)?;
-            self.routes.complete(&request.traced(traceparent))
+            let request = Request::of_body(Value::Object(body), self.routes.config().max_text);
+            self.routes.complete(&trace.watch(request)?.traced(trace))
         })?;
         to_python(py, &answer.map_err(|fault| raised(py, &fault))?)
     }
@@ -216,6 +219,7 @@ impl Gateway {
             max_connections: max_connections.max(1) as usize,
             grace: limit("grace", grace)?,
             probe_interval: limit("probe_interval", probe_interval)?,
+            tracer: wanted(py).then(|| Arc::new(Spans) as Arc<dyn Tracer>),
             ..Settings::default()
         };
         let routes = router.routes.clone();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use neoabzu_crown::Role;
 use neoabzu_kimicho::serde_json::{Map, Value, json};
 use neoabzu_kimicho::{Client, Error, Kind, Settings};
 use pyo3::exceptions::PyException;
@@ -11,6 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
+use crate::spans::begin;
 
 /// The package whose attributes the types are: pickles find them there.
 const PACKAGE: &str = "neoabzu_kimicho";
@@ -101,7 +103,10 @@ fn client() -> Result<Arc<Client>, Error> {
 
 fn ask(py: Python<'_>, body: &Map<String, Value>, traceparent: Option<&str>) -> PyResult<Value> {
     let client = client().map_err(|error| raised(py, &error))?;
-    let outcome = detached(py, || client.complete(body, traceparent))?;
+    let trace = begin("kimicho.complete", Role::Client, traceparent);
+    trace.set("gen_ai.request.model", client.settings().model.as_deref().unwrap_or(""));
+    let outcome = detached(py, || client.complete(body, trace.traceparent()))?;
+    trace.settle(outcome.as_ref().map(|_| ()));
     outcome.map_err(|error| raised(py, &error))
 }
 

@@ -11,6 +11,7 @@ use crate::health::Health;
 use crate::ladder::{Ladder, Step};
 use crate::request::Request;
 use crate::router::Router;
+use crate::trace::Trace;
 
 /// A request to a servant that is under way, counted in its health however it ends.
 #[derive(Debug)]
@@ -19,22 +20,32 @@ pub(crate) struct UnderWay {
     servant: usize,
     began: Instant,
     settled: bool,
+    trace: Trace,
 }
 
 impl UnderWay {
-    pub fn new(router: &Arc<Router>, servant: usize) -> UnderWay {
+    /// `trace` is that of the request it is made for.
+    pub fn new(router: &Arc<Router>, servant: usize, trace: &Trace) -> UnderWay {
         router.health(servant).began();
-        UnderWay { router: router.clone(), servant, began: Instant::now(), settled: false }
+        let asked = &router.config().servants[servant];
+        let trace = trace.attempt(&asked.name, &asked.model);
+        UnderWay { router: router.clone(), servant, began: Instant::now(), settled: false, trace }
+    }
+
+    /// What goes to the servant.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.trace.traceparent()
     }
 
     /// Counts how it ended.
-    pub fn settle(mut self, outcome: Result<(), Kind>) {
+    pub fn settle(mut self, outcome: Result<(), &Error>) {
         self.settled = true;
+        self.trace.settle(outcome);
         let health: &Health = self.router.health(self.servant);
         let now = Instant::now();
         match outcome {
             Ok(()) => health.succeeded((now - self.began).as_secs_f64(), now),
-            Err(Kind::Refused) => health.ended(),
+            Err(error) if error.kind == Kind::Refused => health.ended(),
             Err(_) => health.failed(now),
         }
     }
@@ -71,48 +82,54 @@ impl Router {
     /// # Errors
     /// [`Fault`], with the trail where anybody was asked.
     pub fn complete(self: &Arc<Self>, request: &Request) -> Result<Value, Fault> {
+        request.trace.watch(self.climb(request))
+    }
+
+    fn climb(self: &Arc<Self>, request: &Request) -> Result<Value, Fault> {
         let began = Instant::now();
         let decision = self.decide(request)?;
         let body = body_with_memory(self, request, decision.recalled.as_ref());
         let mut ladder = Ladder::new(decision, began, self.config().deadline);
-        let traceparent = request.traceparent.as_deref();
         loop {
             let now = Instant::now();
             let (who, model, source, outcome) = match ladder.next(self, now) {
                 Step::End => return Err(ladder.fault(now)),
                 Step::Servant(index, limit) => {
                     let servant = &self.config().servants[index];
-                    let under_way = UnderWay::new(self, index);
-                    let outcome = self.client(index).attempt(&body, traceparent, limit);
-                    under_way.settle(outcome.as_ref().map(|_| ()).map_err(|error| error.kind));
+                    let under_way = UnderWay::new(self, index, &request.trace);
+                    let outcome = self.client(index).attempt(&body, under_way.traceparent(), limit);
+                    under_way.settle(outcome.as_ref().map(|_| ()));
                     (servant.name.as_str(), servant.model.as_str(), "servant", outcome)
                 }
                 Step::Kimicho(limit) => {
-                    let (model, outcome) = self.ask_kimicho(&body, traceparent, limit);
-                    ("kimicho", model, "kimicho", outcome)
+                    let trace = request.trace.attempt("kimicho", self.kimicho_model());
+                    let outcome = self.ask_kimicho(&body, trace.traceparent(), limit);
+                    trace.settle(outcome.as_ref().map(|_| ()));
+                    ("kimicho", self.kimicho_model(), "kimicho", outcome)
                 }
             };
             ladder.note(who, now, Instant::now(), outcome.as_ref().map(|_| ()))?;
             if let Ok(mut answer) = outcome {
+                request.trace.set("crown.servant", who);
                 answer["crown"] = ladder.envelope(who, model, source, Instant::now());
                 return Ok(answer);
             }
         }
     }
 
-    /// Asks Kimi K2, whose model comes first in what is returned.
+    /// The model Kimi K2 is asked for.
+    pub(crate) fn kimicho_model(&self) -> &str {
+        self.kimicho().and_then(|client| client.settings().model.as_deref()).unwrap_or("")
+    }
+
+    /// Asks Kimi K2.
     pub(crate) fn ask_kimicho(
         &self,
         body: &Map<String, Value>,
         traceparent: Option<&str>,
         limit: Duration,
-    ) -> (&str, Result<Value, Error>) {
-        match self.kimicho() {
-            None => ("", Err(Error::configuration("Kimi K2 is not configured"))),
-            Some(client) => {
-                let model = client.settings().model.as_deref().unwrap_or("");
-                (model, client.complete_within(body, traceparent, limit))
-            }
-        }
+    ) -> Result<Value, Error> {
+        let client = self.kimicho().ok_or_else(|| Error::configuration("Kimi K2 is not configured"))?;
+        client.complete_within(body, traceparent, limit)
     }
 }

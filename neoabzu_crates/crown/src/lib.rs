@@ -13,9 +13,11 @@ mod read;
 mod request;
 mod router;
 mod rules;
+mod trace;
 
 pub use config::{Config, CrownSettings, Environ, RecallSettings, Servant};
 pub use fault::Fault;
 pub use health::Health;
 pub use request::Request;
 pub use router::{Decision, Recall, Router};
+pub use trace::{Attribute, Named, Role, Span, Trace, Tracer};

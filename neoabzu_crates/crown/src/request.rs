@@ -1,9 +1,9 @@
 //! A request as it comes in: checked before anything else looks at it.
 
-use neoabzu_kimicho::is_traceparent;
 use serde_json::{Map, Value, json};
 
 use crate::fault::Fault;
+use crate::trace::Trace;
 
 /// Names by which a client leaves the choice of the model to the router.
 pub const ROUTED: [&str; 2] = ["crown", "auto"];
@@ -21,7 +21,8 @@ pub struct Request {
     /// The servant or model asked for; `None` leaves it to the rules.
     pub model: Option<String>,
     pub stream: bool,
-    pub traceparent: Option<String>,
+    /// Where it stands in its trace.
+    pub trace: Trace,
 }
 
 impl Request {
@@ -68,7 +69,8 @@ impl Request {
         if whole.contains('\0') {
             return Err(Fault::invalid("the text holds a NUL character"));
         }
-        Request { body, text, whole, context: Value::Null, model, stream, traceparent: None }.within(context)
+        Request { body, text, whole, context: Value::Null, model, stream, trace: Trace::default() }
+            .within(context)
     }
 
     fn within(mut self, context: Value) -> Result<Request, Fault> {
@@ -80,11 +82,10 @@ impl Request {
         Ok(self)
     }
 
-    /// Notes the trace it belongs to; what is no `traceparent` is ignored, as its standard asks.
+    /// Notes the trace it belongs to.
     #[must_use]
-    pub fn traced(mut self, traceparent: Option<&str>) -> Request {
-        self.traceparent = traceparent.filter(|text| is_traceparent(text)).map(ToOwned::to_owned);
-        self
+    pub fn traced(self, trace: Trace) -> Request {
+        Request { trace, ..self }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::ladder::rounded;
 use crate::request::Request;
 use crate::rules::{Choice, Rule, Subject, chosen, holds, variables};
+use crate::trace::{Role, Trace};
 
 /// What a memory offers the router.
 pub trait Recall: Send + Sync + std::fmt::Debug {
@@ -110,6 +111,7 @@ impl Router {
             self.refuse(&variables(&whole, servants()))?;
         }
         let recalled = self.recall.as_ref().map(|memory| {
+            let _trace = request.trace.child("crown.memory", Role::Internal);
             memory.recall(&request.text, self.config.recall.limit, self.config.recall.deadline)
         });
         let began = Instant::now();
@@ -264,10 +266,10 @@ impl Router {
     ///
     /// # Errors
     /// Those of [`Request::of_text`] and [`Router::decide`].
-    pub fn route_decision(&self, text: &str, context: Value) -> Result<Value, Fault> {
+    pub fn route_decision(&self, text: &str, context: Value, trace: Trace) -> Result<Value, Fault> {
         let began = Instant::now();
-        let request = Request::of_text(text, context, self.config.max_text)?;
-        let decision = self.decide(&request)?;
+        let request = trace.watch(Request::of_text(text, context, self.config.max_text))?.traced(trace);
+        let decision = request.trace.watch(self.decide(&request))?;
         let picked = self.pick(&decision.first, began).or_else(|| self.pick(&decision.others, began));
         let (servant, model, reason) = match (picked, &self.kimicho) {
             (Some(index), _) => {
@@ -286,6 +288,7 @@ impl Router {
             }
             _ => (Value::Null, Value::Null, format!("{}, and nobody is healthy", decision.reason)),
         };
+        request.trace.set("crown.servant", servant.as_str().unwrap_or(""));
         Ok(json!({
             "model": model,
             "servant": servant,

@@ -29,17 +29,16 @@ const BRIEF: usize = 16 << 10;
 pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
+    let trace = shared.trace("crown.complete", &parts.headers);
     let body = match read(body, shared.settings.max_body, shared.settings.body_timeout).await {
         Ok(body) => body,
         Err(response) => return *response,
     };
-    let traceparent = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
     let parsed = parse(&body).and_then(|value| Request::of_body(value, shared.router.config().max_text));
-    let request = match parsed {
-        Ok(request) => request.traced(traceparent),
-        Err(why) => return fault(&why),
-    };
-    answer(&shared, request, began).await.unwrap_or_else(|why| fault(&why))
+    match trace.watch(parsed) {
+        Ok(request) => answer(&shared, Arc::new(request.traced(trace)), began).await,
+        Err(why) => fault(&why),
+    }
 }
 
 async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Box<Response>> {
@@ -58,63 +57,72 @@ fn parse(body: &[u8]) -> Result<Value, Fault> {
     serde_json::from_str(text).map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))
 }
 
-async fn decide(shared: &Arc<Shared>, request: Request) -> Result<(Request, Decision), Fault> {
+async fn decide(shared: &Arc<Shared>, request: Arc<Request>) -> Result<Decision, Fault> {
     if !shared.router.recalls() && request.whole.len() <= BRIEF {
-        return shared.router.decide(&request).map(|decision| (request, decision));
+        return shared.router.decide(&request);
     }
     let router = shared.router.clone();
-    let deciding = move || router.decide(&request).map(|decision| (request, decision));
-    tokio::task::spawn_blocking(deciding).await.unwrap_or_else(|_| {
+    tokio::task::spawn_blocking(move || router.decide(&request)).await.unwrap_or_else(|_| {
         let message = "the rules failed on this request".to_owned();
         Err(Fault::Refused { status: 500, code: "internal".to_owned(), message })
     })
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request, began: Instant) -> Result<Response, Fault> {
-    let (request, decision) = decide(shared, request).await?;
-    let body = body_with_memory(&shared.router, &request, decision.recalled.as_ref());
+async fn answer(shared: &Arc<Shared>, request: Arc<Request>, began: Instant) -> Response {
+    let outcome = match decide(shared, request.clone()).await {
+        Ok(decision) => climb(shared, &request, decision, began).await,
+        Err(why) => Err(why),
+    };
+    request.trace.watch(outcome).unwrap_or_else(|why| fault(&why))
+}
+
+async fn climb(
+    shared: &Arc<Shared>,
+    request: &Arc<Request>,
+    decision: Decision,
+    began: Instant,
+) -> Result<Response, Fault> {
+    let body = body_with_memory(&shared.router, request, decision.recalled.as_ref());
     let mut ladder = Ladder::new(decision, began, shared.router.config().deadline);
-    let trace = request.traceparent.as_deref();
     loop {
         let now = Instant::now();
         match ladder.next(&shared.router, now) {
             Step::End => return Err(ladder.fault(now)),
             Step::Kimicho(limit) => {
-                let (model, outcome) = ask_kimicho(shared, &body, request.traceparent.clone(), limit).await;
+                let trace = request.trace.attempt("kimicho", shared.router.kimicho_model());
+                let outcome = ask_kimicho(shared, &body, trace.traceparent(), limit).await;
+                trace.settle(outcome.as_ref().map(|_| ()));
                 note(shared, &mut ladder, "kimicho", now, outcome.as_ref().map(|_| ()))?;
                 if let Ok(answer) = outcome {
-                    return Ok(whole(&ladder, &request, answer, "kimicho", &model, "kimicho"));
+                    let model = shared.router.kimicho_model();
+                    return Ok(whole(&ladder, request, answer, "kimicho", model, "kimicho"));
                 }
             }
             Step::Servant(index, limit) => {
                 let servant = &shared.router.config().servants[index];
-                let under_way = UnderWay::new(&shared.router, index);
+                let under_way = UnderWay::new(&shared.router, index, &request.trace);
+                let trace = under_way.traceparent();
                 let outcome = match request.stream {
                     true => shared.upstream.open(servant, &body, trace, limit).await,
                     false => shared.upstream.complete(servant, &body, trace, limit).await.map(Opened::Whole),
                 };
                 let noted = note(shared, &mut ladder, &servant.name, now, outcome.as_ref().map(|_| ()));
                 match outcome {
-                    Err(why) => under_way.settle(Err(why.kind)),
+                    Err(why) => under_way.settle(Err(&why)),
                     Ok(Opened::Whole(answer)) => {
                         under_way.settle(Ok(()));
-                        return Ok(whole(
-                            &ladder,
-                            &request,
-                            answer,
-                            &servant.name,
-                            &servant.model,
-                            "servant",
-                        ));
+                        let (name, model) = (&servant.name, &servant.model);
+                        return Ok(whole(&ladder, request, answer, name, model, "servant"));
                     }
                     Ok(Opened::Events { first, lines, body }) => {
-                        let (name, first) = (servant.name.clone(), Some(first));
+                        request.trace.set("crown.servant", &servant.name);
                         let flow = Flow {
-                            name,
-                            first,
+                            name: servant.name.clone(),
+                            first: Some(first),
                             lines,
                             body,
                             under_way: Some(under_way),
+                            request: request.clone(),
                             idle: servant.timeout,
                         };
                         return Ok(events(Body::from_stream(flow.events()), &servant.name));
@@ -143,16 +151,13 @@ fn note(
 async fn ask_kimicho(
     shared: &Shared,
     body: &Map<String, Value>,
-    trace: Option<String>,
+    trace: Option<&str>,
     limit: Duration,
-) -> (String, Result<Value, Error>) {
-    let (router, body) = (shared.router.clone(), body.clone());
-    let asking = move || {
-        let (model, outcome) = router.ask_kimicho(&body, trace.as_deref(), limit);
-        (model.to_owned(), outcome)
-    };
+) -> Result<Value, Error> {
+    let (router, body, trace) = (shared.router.clone(), body.clone(), trace.map(ToOwned::to_owned));
+    let asking = move || router.ask_kimicho(&body, trace.as_deref(), limit);
     let asked = tokio::task::spawn_blocking(asking).await;
-    asked.unwrap_or_else(|_| (String::new(), Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed"))))
+    asked.unwrap_or_else(|_| Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed")))
 }
 
 fn whole(
@@ -164,6 +169,7 @@ fn whole(
     source: &str,
 ) -> Response {
     answer["crown"] = ladder.envelope(who, model, source, Instant::now());
+    request.trace.set("crown.servant", who);
     if request.stream {
         let usage = request.body.get("stream_options").and_then(|o| o.get("include_usage"))
             == Some(&Value::Bool(true));

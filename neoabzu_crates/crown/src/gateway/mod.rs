@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ::http::HeaderMap;
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::protocol::capabilities;
 use crate::router::Router;
+use crate::trace::{Role, Trace, Tracer};
 use metrics::Metrics;
 use upstream::Upstream;
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Between two looks at servants that were not heard.
     pub probe_interval: Duration,
+    /// Who makes spans of what is asked.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl Default for Settings {
@@ -65,6 +69,7 @@ impl Default for Settings {
             max_connections: 16_384,
             grace: Duration::from_secs(30),
             probe_interval: Duration::from_secs(10),
+            tracer: None,
         }
     }
 }
@@ -79,6 +84,14 @@ pub(crate) struct Shared {
     capabilities: Vec<String>,
     loopback: bool,
     started: u64,
+}
+
+impl Shared {
+    /// Begins a span of a request with these headers.
+    fn trace(&self, name: &'static str, headers: &HeaderMap) -> Trace {
+        let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
+        Trace::begin(self.settings.tracer.as_deref(), name, Role::Server, given)
+    }
 }
 
 /// A gateway that listens; [`Gateway::run`] serves until [`Gateway::stop`].

@@ -7,30 +7,39 @@ use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
+use http::HeaderMap;
 
 use super::Shared;
 use super::reply::error;
 use crate::protocol::{MAX_FRAME, SUBPROTOCOL, answer};
+use crate::trace::Trace;
 
 /// How long a client may take to send its brief, and to close.
 const RECEIVE: Duration = Duration::from_secs(10);
 const CLOSE: Duration = Duration::from_millis(500);
 
-pub async fn crown(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+pub async fn crown(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let trace = shared.trace("crown.handshake", &headers);
     let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
         return error(400, "subprotocol", &format!("the subprotocol {SUBPROTOCOL} is spoken here"))
             .into_response();
     }
-    upgrade.on_upgrade(move |socket| converse(shared, socket))
+    upgrade.on_upgrade(move |socket| converse(shared, socket, trace))
 }
 
-async fn converse(shared: Arc<Shared>, mut socket: WebSocket) {
+async fn converse(shared: Arc<Shared>, mut socket: WebSocket, trace: Trace) {
     let (code, reason) = match tokio::time::timeout(RECEIVE, receive(&mut socket)).await {
         Ok(Ok(Some(Message::Text(frame)))) => {
             let answer = answer(&frame, &shared.router.config().crown, &shared.capabilities);
             let agreed = answer["status"] == "ack";
-            shared.metrics.handshake(if agreed { "ack" } else { "refused" });
+            let status = if agreed { "ack" } else { "refused" };
+            shared.metrics.handshake(status);
+            trace.set("crown.status", status);
             if socket.send(Message::text(answer.to_string())).await.is_err() {
                 return;
             }

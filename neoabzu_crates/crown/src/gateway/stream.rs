@@ -2,16 +2,18 @@
 //!
 //! The format is that of the OpenAI API: `data: {chunk}` per event, `data: [DONE]` last.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, unfold};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use neoabzu_kimicho::{Kind, clean};
+use neoabzu_kimicho::{Error, Kind, clean};
 use serde_json::{Map, Value, json};
 
 use crate::complete::UnderWay;
+use crate::request::Request;
 
 /// The longest line, in bytes.
 const MAX_LINE: usize = 1 << 20;
@@ -87,6 +89,8 @@ pub struct Flow {
     pub lines: Lines,
     pub body: Incoming,
     pub under_way: Option<UnderWay>,
+    /// What it answers; its span ends with the stream.
+    pub request: Arc<Request>,
     /// How long the servant may say nothing.
     pub idle: Duration,
 }
@@ -116,11 +120,12 @@ impl Flow {
     }
 
     fn end(&mut self, (kind, fault): (Kind, &str)) -> Option<Bytes> {
-        let outcome = if self.lines.done() { Ok(()) } else { Err(kind) };
+        let message = format!("servant {}: {fault}", self.name);
+        let outcome = if self.lines.done() { Ok(()) } else { Err(Error::new(kind, message)) };
         if let Some(under_way) = self.under_way.take() {
-            under_way.settle(outcome);
+            under_way.settle(outcome.as_ref().copied());
         }
-        outcome.err().map(|_| error_event(&format!("servant {}: {fault}", self.name)))
+        self.request.trace.watch(outcome).err().map(|error| error_event(&error.message))
     }
 }
 

@@ -1,0 +1,172 @@
+//! Spans through OpenTelemetry's API for Python, where somebody has loaded it; nothing at all without it.
+//!
+//! The same rule as `razar.tracing`: nothing is imported unless an SDK is loaded or an `OTEL_*` variable
+//! is set. Ids, sampling and export are the business of the SDK, so spans start where it is asked.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use neoabzu_crown::{Attribute, Named, Role, Span, Trace, Tracer};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyModule};
+
+const API: &str = "opentelemetry.trace";
+const PROPAGATION: &str = "opentelemetry.trace.propagation.tracecontext";
+
+/// Begins the span of a call from Python, below the one `traceparent` names or else the current one.
+pub fn begin(name: &'static str, role: Role, traceparent: Option<&str>) -> Trace {
+    Trace::begin(Some(&Spans), name, role, traceparent)
+}
+
+/// Whether anybody could see spans.
+pub fn wanted(py: Python<'_>) -> bool {
+    api(py).is_some()
+}
+
+/// Makes spans with the tracer of the provider that is configured.
+#[derive(Debug)]
+pub struct Spans;
+
+impl Tracer for Spans {
+    fn start(&self, name: &'static str, role: Role, traceparent: Option<&str>) -> Option<Box<dyn Span>> {
+        Python::try_attach(|py| {
+            let api = api(py)?;
+            let above = traceparent.map(|text| remote(py, text)).transpose().ok()?;
+            start(&api, name, role, above).ok()
+        })?
+    }
+}
+
+/// A span of the API, with its `traceparent`.
+#[derive(Debug)]
+struct ApiSpan {
+    span: Py<PyAny>,
+    traceparent: Option<String>,
+}
+
+impl Span for ApiSpan {
+    fn child(&self, name: &'static str, role: Role) -> Option<Box<dyn Span>> {
+        Python::try_attach(|py| {
+            let api = api(py)?;
+            let above = api.call_method1(intern!(py, "set_span_in_context"), (self.span.bind(py),)).ok()?;
+            start(&api, name, role, Some(above)).ok()
+        })?
+    }
+
+    fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
+    }
+
+    fn end(self: Box<Self>, attributes: Vec<Named>, failure: Option<String>) {
+        // An interpreter that is ending takes no more spans; what an SDK fails at is its own affair.
+        let _ = Python::try_attach(|py| {
+            let ended = end(self.span.bind(py), attributes, failure);
+            drop(self);
+            ended
+        });
+    }
+}
+
+fn start(
+    api: &Bound<'_, PyModule>,
+    name: &'static str,
+    role: Role,
+    context: Option<Bound<'_, PyAny>>,
+) -> PyResult<Box<dyn Span>> {
+    let py = api.py();
+    let options = PyDict::new(py);
+    let kind = match role {
+        Role::Server => intern!(py, "SERVER"),
+        Role::Client => intern!(py, "CLIENT"),
+        Role::Internal => intern!(py, "INTERNAL"),
+    };
+    options.set_item(intern!(py, "kind"), api.getattr(intern!(py, "SpanKind"))?.getattr(kind)?)?;
+    options.set_item(intern!(py, "context"), context)?;
+    options.set_item(intern!(py, "record_exception"), false)?;
+    let span = tracer(api)?.call_method(intern!(py, "start_span"), (name,), Some(&options))?;
+    let traceparent = traceparent(&span)?;
+    Ok(Box::new(ApiSpan { span: span.unbind(), traceparent }))
+}
+
+fn end(span: &Bound<'_, PyAny>, attributes: Vec<Named>, failure: Option<String>) -> PyResult<()> {
+    let py = span.py();
+    for (name, value) in attributes {
+        match value {
+            Attribute::Text(text) => span.call_method1(intern!(py, "set_attribute"), (name, &*text))?,
+            Attribute::Number(number) => span.call_method1(intern!(py, "set_attribute"), (name, number))?,
+        };
+    }
+    if let Some(why) = failure {
+        let api = py.import(API)?;
+        let code = api.getattr("StatusCode")?.getattr("ERROR")?;
+        span.call_method1("set_status", (api.getattr("Status")?.call1((code, why))?,))?;
+    }
+    span.call_method0(intern!(py, "end"))?;
+    Ok(())
+}
+
+/// The context of a span of another process.
+fn remote<'py>(py: Python<'py>, traceparent: &str) -> PyResult<Bound<'py, PyAny>> {
+    let carrier = PyDict::new(py);
+    carrier.set_item("traceparent", traceparent)?;
+    let nothing = py.import("opentelemetry.context")?.getattr("Context")?.call0()?;
+    let propagator = py.import(PROPAGATION)?.getattr("TraceContextTextMapPropagator")?.call0()?;
+    propagator.call_method1("extract", (carrier, nothing))
+}
+
+fn traceparent(span: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let py = span.py();
+    let context = span.call_method0(intern!(py, "get_span_context"))?;
+    if !context.getattr(intern!(py, "is_valid"))?.is_truthy()? {
+        return Ok(None);
+    }
+    let trace: u128 = context.getattr(intern!(py, "trace_id"))?.extract()?;
+    let span: u64 = context.getattr(intern!(py, "span_id"))?.extract()?;
+    let flags: u8 = context.getattr(intern!(py, "trace_flags"))?.extract()?;
+    Ok(Some(format!("00-{trace:032x}-{span:016x}-{flags:02x}")))
+}
+
+/// The tracer of the provider there is: programs set theirs after having loaded the API.
+fn tracer<'py>(api: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
+    static KNOWN: Mutex<Option<(Py<PyAny>, Py<PyAny>)>> = Mutex::new(None);
+    let py = api.py();
+    let provider = api.call_method0(intern!(py, "get_tracer_provider"))?;
+    let known = KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .as_ref()
+        .and_then(|(of, tracer)| of.bind(py).is(&provider).then(|| tracer.clone_ref(py)));
+    if let Some(tracer) = known {
+        return Ok(tracer.into_bound(py));
+    }
+    let made = provider.call_method1("get_tracer", ("neoabzu_crown", env!("CARGO_PKG_VERSION")))?;
+    let earlier = KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .replace((provider.unbind(), made.clone().unbind()));
+    drop(earlier);
+    Ok(made)
+}
+
+/// The API, if it is to be used.
+fn api(py: Python<'_>) -> Option<Bound<'_, PyModule>> {
+    static ASKED_FOR: OnceLock<bool> = OnceLock::new();
+    let disabled = std::env::var_os("OTEL_SDK_DISABLED");
+    if disabled.is_some_and(|value| value.to_string_lossy().trim().eq_ignore_ascii_case("true")) {
+        return None;
+    }
+    let modules = py.import(intern!(py, "sys")).and_then(|sys| sys.getattr(intern!(py, "modules"))).ok()?;
+    if let Ok(api) = modules.get_item(intern!(py, API)) {
+        return api.cast_into().ok();
+    }
+    let asked_for = || {
+        let configured = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("OTEL_"));
+        configured && py.import(API).is_ok()
+    };
+    // Where it cannot be imported it is not looked for again.
+    ASKED_FOR.get().copied().unwrap_or_else(|| {
+        let found = asked_for();
+        *ASKED_FOR.get_or_init(|| found)
+    });
+    modules.get_item(intern!(py, API)).ok()?.cast_into().ok()
+}
