@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     _have_streams()
+    gc.disable()  # A start makes no garbage to speak of; the boot turns it on again.
     try:
         if is_nowhere():
             sys.stderr.write(NOWHERE)
@@ -31,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:  # Before anything was started.
         return 130
+    finally:
+        gc.enable()
 
 
 def _have_streams() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -267,6 +268,7 @@ class Boot:
     async def _open_endpoints(self, lifetime: AsyncExitStack) -> None:
         """Metrics and control socket: soon, but not in the way of the first ignitions."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        gc.enable()
         await self._open_control(lifetime)
         self._out.serve_metrics()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,13 +47,24 @@ class BootOptions(Struct, frozen=True, kw_only=True):
     verbosity: int = 0
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal; argparse would import shutil, and with it the compressors, to ask how wide."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(1).columns
+        except (OSError, ValueError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
 def parse(argv: Sequence[str], prog: str = "python -m razar.boot_orchestrator") -> BootOptions:
     """Read the arguments; argparse leaves with exit code 2 and a usage line where they are wrong."""
     parser = argparse.ArgumentParser(
         prog=prog,
         description="Boot a mission: build its environments, agree it with Crown, ignite and prove its components.",
         epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -12,7 +12,6 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -46,6 +45,7 @@ _BROKEN = {
     1007: "Crown's answer is not UTF-8 text",
     1009: f"Crown's answer is larger than {MAX_FRAME:,} bytes or in too many fragments",
 }
+_LOOPBACK = {socket.AF_INET: b"\x7f", socket.AF_INET6: socket.inet_pton(socket.AF_INET6, "::1")}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -107,10 +107,13 @@ def _userinfo(parts: SplitResult) -> tuple[str, str] | None:
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    for family, first in ((socket.AF_INET, 1), (socket.AF_INET6, 16)):
+        try:
+            # Of IPv4 the whole of 127.0.0.0/8, of IPv6 one address.
+            return socket.inet_pton(family, host)[:first] == _LOOPBACK[family]
+        except OSError:
+            continue
+    return False
 
 
 async def ask(

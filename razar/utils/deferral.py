@@ -9,10 +9,14 @@ from typing import Any
 
 __all__ = ["defer", "defer_costly"]
 
-#: What asyncio, logging, msgspec and websockets import for cases that most boots never meet.
-_COSTLY = ("asyncio.sslproto", "importlib.metadata", "inspect", "ssl", "tokenize")
+#: What the standard library, msgspec and websockets import for cases that most boots never meet.
+_COSTLY = ("asyncio.sslproto", "importlib.metadata", "inspect", "ipaddress", "quopri", "ssl", "tokenize")
 #: What msgspec takes from here, if it is installed, is the same in ``typing`` since Python 3.11.
 _NEEDLESS = "typing_extensions"
+
+
+class _NoSocket:
+    """Has no instances."""
 
 
 class _Deferred(ModuleType):
@@ -21,6 +25,8 @@ class _Deferred(ModuleType):
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
         if sys.modules.get(name) is self:
+            if (name, attribute) == ("ssl", "SSLSocket"):
+                return _NoSocket  # asyncio asks of every socket whether it is one: none can be yet.
             del sys.modules[name]
         return getattr(import_module(name), attribute)
 

@@ -73,6 +73,7 @@ async def test_answers_that_are_no_yes_are_refusals(answer: str, reason: str, tm
         (frame(b"\xff\xfe{}"), "not UTF-8"),
         (frame(BIG), "larger than 1,048,576 bytes"),
         (b"".join(frame("x" * 65536, 1 if i == 0 else 0, final=False) for i in range(17)), "larger than"),
+        (b"".join(frame(b"", 0 if i else 1, final=False) for i in range(1024)), "too many fragments"),
         (frame("{}", opcode=0), "protocol"),
         (frame("{}", opcode=11), "protocol"),
         (b"\x81\x85mask!!!!!", "protocol"),
