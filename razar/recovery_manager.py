@@ -115,19 +115,23 @@ class RecoveryManager:
         self, component: str, incarnation: int, error: str, tail: tuple[str, ...], at: float
     ) -> None:
         """Ask until there is a patch to try, an operator to wait for, or nobody left to ask."""
-        from agents.razar.handover import Exhausted, Failure
-        from razar.failure_context import retry_with_ai
+        from agents.razar.attempts import Exhausted
+        from razar.boot_orchestrator import _retry_with_ai
 
-        failure = Failure(
-            component=component, error=error, tail=tail, at=at, traceparent=self._traceparent(component)
-        )
         try:
             waiting = await asyncio.to_thread(_waiting, self._logs, component)
             if waiting is not None:
                 self._report(events.RepairAwaits(component, incarnation, waiting.id))
                 return
             while True:
-                attempt = await retry_with_ai(failure, handovers=self._with())
+                attempt = await _retry_with_ai(
+                    component,
+                    error,
+                    handovers=self._with(),
+                    tail=tail,
+                    at=at,
+                    traceparent=self._traceparent(component),
+                )
                 if attempt.outcome == "applied" and await self._is_ready(attempt):
                     assert attempt.patch_id is not None
                     self._trials[attempt.patch_id] = attempt
@@ -205,10 +209,11 @@ class RecoveryManager:
         if waiting is None:
             manifest = await asyncio.to_thread(_apply_and_keep, self._logs, patch)
             return manifest.component, False
-        attempt, incarnation = waiting
+        _, incarnation = waiting
         await asyncio.to_thread(decisions.approve, patch, logs=self._logs)
+        attempt = self._with().approved(patch)
         if self._awaiting.pop(patch, None) is None:  # Stopped or restarted in this instant.
-            await asyncio.to_thread(decisions.keep, patch, logs=self._logs)
+            await self._with().settle(attempt, True)
             return attempt.component, False
         if not await self._is_ready(attempt):
             self._report(
@@ -240,6 +245,12 @@ class RecoveryManager:
         component = journal.load(self._logs, patch).component
         self._trials.pop(patch, None)
         return component, await asyncio.to_thread(decisions.rollback, patch, logs=self._logs, reason=reason)
+
+    async def finish(self, component: str) -> None:
+        """Wait until what the engine has wished for a component so far is done, but for a hand-over."""
+        last = self._last.get(component)
+        if last is not None and last is not self._asking.get(component):
+            await asyncio.wait([last])
 
     # -- begin and end ----------------------------------------------------------------------------
 

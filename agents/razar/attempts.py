@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from msgspec import Struct
 
-__all__ = ["Attempt", "Exhausted", "Failure", "Kind", "Outcome"]
+__all__ = ["Attempt", "Exhausted", "Failure", "Kind", "Outcome", "Say"]
 
+#: Tells people something: a level and a text.
+Say = Callable[[Literal["INFO", "WARN", "ERROR"], str], None]
 Outcome = Literal["applied", "proposed", "refused", "failed"]
 #: Why no further attempt is worth it. After ``ladder``, ``class`` and ``proposal`` it is the operator's
 #: turn; ``budget``, ``paused`` and ``configuration`` say nothing about the failure itself.

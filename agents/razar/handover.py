@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agents.razar.attempts import Attempt, Exhausted, Failure
+from agents.razar.attempts import Attempt, Exhausted, Failure, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, limits_of
 from agents.razar.known_secrets import learn_secrets
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from agents.razar.settling import Settlement
 
 __all__ = ["Attempt", "Exhausted", "Failure", "Handovers", "Memory"]
-
-Say = Callable[[str, str], None]
 
 
 def _chance() -> float:
@@ -175,6 +173,10 @@ class Handovers:
         must be built again. What was not applied was recorded by ``attempt``; nothing happens then.
         """
         await self._settlement.settle(attempt, held, reason)
+
+    def approved(self, patch: str) -> Attempt:
+        """An operator has approved a patch, which is in place: settle it as if ``attempt`` had applied it."""
+        return self._settlement.adopt(patch)
 
     def packet(self, component: str) -> str:
         """Write down all that was tried, for the operator; return the folder. Raises OSError."""

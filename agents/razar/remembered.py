@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
+from agents.razar.attempts import Say
 from agents.razar.patching.record import FileDigests
 from agents.razar.proposal import Proposal
 from razar.utils.redaction import one_line, redact
@@ -27,14 +28,14 @@ class Memory(Protocol):
     def record_repair(self, fingerprint: str, repair: dict[str, Any], held: bool) -> None:
         """Record that a repair of a failure held, or did not."""
 
-    def recall_repair(self, fingerprint: str) -> list[dict[str, Any]]:
+    def recall_repair(self, fingerprint: str) -> Sequence[Mapping[str, Any]]:
         """Return ``{"repair", "held", "failed", "score", …}`` of what held, the most reliable first."""
 
 
 class Remembered:
     """The memory, opened when it is first needed, in a thread. Whatever fails there is told once."""
 
-    def __init__(self, open: Callable[[], Memory | None] | None, say: Callable[[str, str], None]) -> None:
+    def __init__(self, open: Callable[[], Memory | None] | None, say: Say) -> None:
         self._open = open
         self._say = say
         self._memory: Memory | None = None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from agents.razar import ladder
 from agents.razar.agent import RepairAgent
 from agents.razar.asking import Answer, Asker
-from agents.razar.attempts import Attempt, Exhausted
+from agents.razar.attempts import Attempt, Exhausted, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.carrying import carry, masked_places
@@ -46,7 +46,7 @@ class Rungs:
         threshold: int,
         long_task: bool,
         interpreter: Callable[[str], str | None],
-        say: Callable[[str, str], None],
+        say: Say,
         agents: Sequence[RepairAgent] | None,
         probe: bool,
         first: str | None,
@@ -185,7 +185,7 @@ class Rungs:
 
 
 def _configured(
-    config: MissionConfig, environ: Mapping[str, str], say: Callable[[str, str], None], first: str | None
+    config: MissionConfig, environ: Mapping[str, str], say: Say, first: str | None
 ) -> list[RepairAgent]:
     """The agents that the environment configures; what is wrong with one is told, the others stay."""
     found: list[RepairAgent] = []

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from agents.razar import code_repair
-from agents.razar.attempts import Attempt
+from agents.razar.attempts import Attempt, Say
 from agents.razar.ladder import LOCAL, MEMORY
 from agents.razar.patching import journal
 from agents.razar.patching.refusal import Refusal
@@ -39,7 +39,7 @@ class Settlement:
         logs: str,
         trail: Trail,
         memory: Remembered,
-        say: Callable[[str, str], None],
+        say: Say,
         *,
         long_task: bool,
         span: Callable[..., Span] | None,
@@ -51,6 +51,8 @@ class Settlement:
         self._long_task = long_task
         self._span = span
         self._open: dict[str, Attempt] = {}
+        #: Kept, and still on trial: the component has to stay healthy for a while.
+        self._held: dict[str, Attempt] = {}
 
     def open(self, attempt: Attempt) -> None:
         """Take an attempt that was made. One that changed files stays open, any other is recorded."""
@@ -63,6 +65,21 @@ class Settlement:
         if attempt.patch_id is not None and attempt.repair is not None:
             self._note(attempt)
 
+    def adopt(self, id: str) -> Attempt:
+        """Take a patch that an operator has approved: it is settled like any other. Raises Refusal."""
+        manifest = journal.load(self._logs, id)
+        attempt = self._noted(id) or Attempt(
+            component=manifest.component,
+            number=manifest.attempt,
+            agent=manifest.agent or "",
+            outcome="applied",
+            reason="approved by the operator",
+            error="",
+            patch_id=id,
+        )
+        self._open[id] = attempt = msgspec.structs.replace(attempt, outcome="applied", patch_id=id)
+        return attempt
+
     def aborted(self, component: str, number: int, error: str) -> None:
         """An attempt was interrupted; only the log of long tasks is told of those."""
         if self._long_task:
@@ -70,9 +87,13 @@ class Settlement:
 
     async def settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
         """Keep or undo what an attempt applied, and record it, uninterrupted."""
-        if attempt.patch_id is None or self._open.pop(attempt.patch_id, None) is None:
+        id = attempt.patch_id
+        if id is None:
             return
-        await _to_its_end(self._settle(attempt, held, reason))
+        if self._open.pop(id, None) is not None:
+            await _to_its_end(self._settle(attempt, held, reason))
+        elif not held and self._held.pop(id, None) is not None:
+            await _to_its_end(self._revert(attempt, reason or "the component did not stay healthy"))
 
     async def close(self) -> None:
         """Undo what is open."""
@@ -96,6 +117,7 @@ class Settlement:
         try:
             if held:
                 await asyncio.to_thread(code_repair.keep, attempt.patch_id, logs=self._logs)
+                self._held[attempt.patch_id] = attempt
             else:
                 await self._undo(attempt, why)
         except (OSError, Refusal) as fault:
@@ -108,6 +130,19 @@ class Settlement:
         span.end()
         self._record(attempt, patched=held, reason=why)
         await self._memory.settled(attempt.fingerprint, attempt.repair, held)
+
+    async def _revert(self, attempt: Attempt, why: str) -> None:
+        """It came back healthy, was kept, and failed soon after: that was no repair."""
+        try:
+            await self._undo(attempt, why)
+        except (OSError, Refusal) as fault:
+            what = files.why(fault) if isinstance(fault, OSError) else str(fault)
+            why = f"{why}; the repair could not be undone: {what}"
+            self._say("ERROR", f"{attempt.component}: repair {attempt.patch_id}: {what}")
+        self._trail.reverted(
+            attempt.component, attempt.number, attempt.error, attempt.agent, why, attempt.patch_id
+        )
+        await self._memory.settled(attempt.fingerprint, attempt.repair, False)
 
     async def _undo(self, attempt: Attempt, why: str) -> None:
         assert attempt.patch_id is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from agents.razar.attempts import Attempt, Exhausted, Failure
+from agents.razar.attempts import Attempt, Exhausted, Failure, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.ladder import LOCAL, MEMORY
@@ -67,7 +67,7 @@ class Steps:
         long_task: bool,
         interpreter: Callable[[str], str | None],
         memory: Remembered,
-        say: Callable[[str, str], None],
+        say: Say,
         agents: Sequence[RepairAgent] | None,
         environments: str,
         probe: bool,

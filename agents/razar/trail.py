@@ -16,6 +16,8 @@ __all__ = ["NAMES", "Series", "Trail"]
 NAMES = {"airstar": "AirStar", "kimi2": "Kimi2", "rstar": "RStar"}
 #: What ends a series besides a repair that held: it became the operator's turn.
 EXHAUSTED = "exhausted"
+#: What takes back the last attempt's success: the component did not stay healthy.
+REVERTED = "reverted"
 
 
 class Series(Struct, frozen=True):
@@ -91,6 +93,23 @@ class Trail:
             log_path=self.path,
         )
 
+    def reverted(
+        self, component: str, number: int, error: str, agent: str, reason: str, patch_id: str | None
+    ) -> None:
+        """Record that a repair which had held was undone; the series goes on."""
+        log_invocation(
+            component,
+            number,
+            error,
+            False,
+            agent=agent,
+            agent_original=NAMES.get(agent),
+            event=REVERTED,
+            reason=reason,
+            patch_id=patch_id,
+            log_path=self.path,
+        )
+
     def end(self, component: str, number: int, error: str, reason: str) -> None:
         """Record that it is the operator's turn; the next failure begins a new series."""
         log_invocation(component, number, error, False, event=EXHAUSTED, reason=reason, log_path=self.path)
@@ -109,6 +128,6 @@ def _series(records: Sequence[dict[str, Any]], *, closed: bool) -> Series:
             ended = record.get("patched") is True
         elif event == "escalation":
             escalated = str(record.get("agent") or "")
-        elif event == EXHAUSTED:
-            ended = True
+        elif event in (EXHAUSTED, REVERTED):
+            ended = event == EXHAUSTED
     return Series() if ended and not closed else Series(tuple(attempts), escalated)

@@ -14,7 +14,7 @@ from razar.projections.wording import Level
 from razar.tracing import Span
 
 if TYPE_CHECKING:
-    from memory.bundle import MemoryBundle
+    from agents.razar.remembered import Memory
 
 __all__ = ["initialise", "open_memory"]
 
@@ -47,7 +47,7 @@ async def initialise(
         say("WARN", f"Expression core: {core.result}")
 
 
-def open_memory(logs: str) -> MemoryBundle | None:
+def open_memory(logs: str) -> Memory | None:
     """The mission's memory; None where it cannot be had, which initialising it has told."""
     try:
         from memory.bundle import MemoryBundle

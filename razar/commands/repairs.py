@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from agents.razar import switches
 from agents.razar.patching.refusal import Refusal
 from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE, add_shared
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found, paused = repairs.listing(arguments.logs), repairs.is_paused(arguments.logs)
+    found, paused = repairs.listing(arguments.logs), switches.paused(arguments.logs)
     if arguments.json:
         print_json({"paused": paused, "repairs": found})
         return 0
@@ -111,13 +112,13 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _switch(arguments: argparse.Namespace) -> int:
     if arguments.action == "pause":
-        repairs.pause(arguments.logs, arguments.note or "paused by the operator")
+        switches.pause(arguments.logs, arguments.note or "paused by the operator")
         changed, words = True, "paused: nothing is handed over until `razar repairs resume`"
     else:
-        changed = repairs.resume(arguments.logs)
+        changed = switches.resume(arguments.logs)
         words = "resumed" if changed else "repair was not paused"
     if arguments.json:
-        print_json({"ok": True, "paused": repairs.is_paused(arguments.logs), "changed": changed})
+        print_json({"ok": True, "paused": switches.paused(arguments.logs), "changed": changed})
     else:
         print(words)
     return 0

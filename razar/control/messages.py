@@ -48,6 +48,9 @@ class Repairs(Protocol):
     async def rollback(self, patch: str, reason: str) -> tuple[str, tuple[str, ...]]:
         """Undo a patch; its component, and the files that somebody else had changed."""
 
+    async def finish(self, component: str) -> None:
+        """Wait until what was decided about a component's patch is done."""
+
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One request. ``timeout`` is how many seconds the client wants to wait for the end of it.

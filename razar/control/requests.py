@@ -167,7 +167,10 @@ class Requests:
                     component, relaunched = await repairs.approve(patch)
                     if not relaunched or component not in self._mission.state.components:
                         return {"patch": patch, "component": component, "components": []}
-                    result = await self._settle([component], self._judge_trial(patch), request, progress)
+                    try:
+                        result = await self._settle([component], self._judge_trial(patch), request, progress)
+                    finally:
+                        await repairs.finish(component)
                     return {"patch": patch, "component": component, **result}
                 case "reject":
                     return {

@@ -11,10 +11,7 @@ from agents.razar.patching import journal
 from agents.razar.patching.refusal import Refusal
 from razar.utils.times import utc
 
-__all__ = ["PAUSED", "describe", "details", "is_paused", "listing", "pause", "resume"]
-
-#: While this file is there, nothing is handed to any agent.
-PAUSED = "paused"
+__all__ = ["describe", "details", "listing"]
 
 
 def listing(logs: str) -> list[dict[str, Any]]:
@@ -72,29 +69,3 @@ def _made(id: str) -> str:
         return utc(calendar.timegm(time.strptime(id[:15], "%Y%m%dT%H%M%S")))
     except ValueError:
         return utc(float("nan"))
-
-
-def is_paused(logs: str) -> str | None:
-    """Why nothing is handed over; None if nothing is in the way."""
-    try:
-        with open(os.path.join(logs, journal.FOLDER, PAUSED), encoding="utf-8", errors="replace") as file:
-            return file.read(1000).strip() or "paused"
-    except FileNotFoundError:
-        return None
-
-
-def pause(logs: str, note: str) -> None:
-    """Have nothing handed over from now on. Raises OSError."""
-    from razar.utils import files
-
-    os.makedirs(os.path.join(logs, journal.FOLDER), mode=0o750, exist_ok=True)
-    files.replace(os.path.join(logs, journal.FOLDER, PAUSED), f"{note}\n".encode())
-
-
-def resume(logs: str) -> bool:
-    """Allow it again; False if it was allowed. Raises OSError."""
-    try:
-        os.unlink(os.path.join(logs, journal.FOLDER, PAUSED))
-    except FileNotFoundError:
-        return False
-    return True

@@ -52,7 +52,7 @@ def test_a_bug_is_repaired_and_the_mission_completes(tmp_path: Path) -> None:
     os.chmod(tmp_path / "src/service.py", 0o640)
     with serving(mend()) as server:
         assert repaired_by(mission, server).boot() == 0, (mission.log, mission.err)
-    assert "Health check failed for service" in mission.log[1].replace("ERROR ", "")
+    assert "ERROR Health check failed for service" in mission.log
     assert "INFO Mission demo complete" in mission.log
     assert (tmp_path / "src/service.py").read_text() == MENDED
     assert stat.S_IMODE(os.stat(tmp_path / "src/service.py").st_mode) == 0o640
@@ -74,7 +74,8 @@ def test_a_patch_that_does_not_help_is_undone_before_the_next_attempt(tmp_path: 
     assert [entry["attempt"] for entry in invocations(mission)] == [1, 2]
     assert [entry["status"] for entry in patches(mission)] == ["applied", "rolled_back", "applied"]
     told = "\n".join(str(message["content"]) for message in second["messages"])
-    assert "exited with code 1" in told and "readyy" not in told.partition("history")[0]
+    assert "exited with code 1" in told and "kimi2" in told, "the first attempt is in the history"
+    assert 'NAMES["raedy"]' in told, "the source it is shown is the one without the first patch"
 
 
 def test_what_cannot_be_repaired_is_quarantined_with_a_packet_and_the_rest_runs(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_one_that_dies_later_is_repaired_while_the_others_run_on(
     with serving(mend(proposal(old="FIXED = False\n", new="FIXED = True\n"))) as server:
         repaired_by(mission, server).start()
         mission.wait_for_line("INFO Mission demo complete")
-        pid = mission.component("other")["pid"]
+        pid = mission.wait_for_state("other", "running")["pid"]
         (tmp_path / "poke").touch()
         until_sync(lambda: mission.log.count("INFO Health check passed for service") == 2, 20)
         mission.wait_for_state("service", "running")
@@ -133,7 +134,8 @@ def test_with_approval_the_mission_goes_on_and_the_patch_waits(
         assert done.returncode == 0 and "kept" in done.stdout, done
         mission.wait_for_state("needs", "running")
         assert (tmp_path / "src/service.py").read_text() == MENDED
-        assert razar(mission, "repairs", "rollback", id).returncode == 1  # It fails again without the patch.
+        # It fails again without the patch, and what was undone is not proposed anew with success.
+        assert razar(mission, "repairs", "rollback", id, "--timeout", "1").returncode == 1
         assert (tmp_path / "src/service.py").read_text() == SOURCE
         mission.stop()
 
@@ -166,7 +168,7 @@ def test_a_stop_does_not_wait_for_a_silent_agent_and_leaves_the_files(tmp_path: 
         mission.signal(signal.SIGTERM)
         assert mission.wait(5) == 143, mission.err
     assert (tmp_path / "src/service.py").read_text() == SOURCE
-    assert "Traceback" not in mission.err
+    assert "RAZAR" not in mission.err and "asyncio" not in mission.err
     assert not mission.processes()
 
 
@@ -209,9 +211,7 @@ def test_without_permission_a_suggestion_is_shown_and_nothing_is_changed(tmp_pat
         assert len(server.requests) == 1
     assert (tmp_path / "src/service.py").read_text() == SOURCE
     assert [entry["status"] for entry in patches(mission)] == ["proposed"]
-    assert mission.component("service")["state"] == "stopped" or "quarantine" in str(
-        mission.state["quarantine"]
-    )
+    assert mission.state["quarantine"] == ["service"]
 
 
 def test_with_no_repair_and_without_agents_a_failure_is_quarantined_at_once(tmp_path: Path) -> None:
