@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from razar.engine import effects, events
 from razar.projections.wording import Level
+from razar.utils.redaction import one_line
 
 if TYPE_CHECKING:
     from agents.razar.handover import Attempt, Exhausted, Handovers
@@ -132,6 +133,7 @@ class RecoveryManager:
                     at=at,
                     traceparent=self._traceparent(component),
                 )
+                self._tell(attempt)
                 if attempt.outcome == "applied" and await self._is_ready(attempt):
                     assert attempt.patch_id is not None
                     self._trials[attempt.patch_id] = attempt
@@ -149,6 +151,19 @@ class RecoveryManager:
             )
             raise
         self._report(events.RepairFinished(component, incarnation, False, reason))
+
+    def _tell(self, attempt: Attempt) -> None:
+        """Say what an attempt brought; a patch is shown whole, before it is seen at work."""
+        who = f"{attempt.component}: {attempt.agent}" if attempt.agent else attempt.component
+        if attempt.outcome in ("applied", "proposed"):
+            self._say("INFO", f"{who} has a patch, {one_line(attempt.reason)}:")
+            for line in attempt.diff.splitlines():
+                self._say("INFO", f"    | {one_line(line)}")
+        else:
+            then = f"; the next attempt follows in {attempt.wait:.3g} s" if attempt.wait else ""
+            self._say("WARN", f"{who}: {one_line(attempt.reason)}{then}")
+        if attempt.outcome == "applied":
+            self._say("INFO", f"{attempt.component}: repair {attempt.patch_id} is in place, on trial")
 
     async def _give_up(self, component: str, end: Exhausted) -> str:
         """Leave the operator all that is known; return the reason."""
@@ -185,6 +200,10 @@ class RecoveryManager:
         else:
             del self._trials[patch]
         await self._with().settle(attempt, held, error)
+        if held:
+            self._say("INFO", f"{attempt.component}: repair {patch} held; it is kept")
+        else:
+            self._say("WARN", f"{attempt.component}: repair {patch} is undone: {one_line(error or '')}")
         if not held and attempt.rebuild_layer is not None:
             fault = await self._rebuild(attempt.rebuild_layer)
             if fault is not None:
@@ -258,8 +277,7 @@ class RecoveryManager:
         """Undo what a killed supervisor had left on trial; to be called before anything is started."""
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return
-        for id in await asyncio.to_thread(self._with().recover):
-            self._say("WARN", f"repair {id} had not proved itself when RAZAR ended: undone")
+        await asyncio.to_thread(self._with().recover)
 
     async def close(self) -> None:
         """End what is under way; a patch that has not been judged is undone."""

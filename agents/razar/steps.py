@@ -198,9 +198,6 @@ class Steps:
                 "INFO", f"{component.id}: {package} is not added to layer {component.layer} again: {before}"
             )
             return None
-        self._say(
-            "INFO", f"{component.id}: {package} is missing in layer {component.layer}:\n{addition.diff}"
-        )
         added = await dependency.add(
             self._logs,
             component.id,
