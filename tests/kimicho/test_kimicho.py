@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -128,6 +130,32 @@ def test_a_long_wait_is_not_waited_for(k2: Servant) -> None:
     with pytest.raises(kimicho.RateLimitError) as failed:
         kimicho.fallback_k2("hi")
     assert (failed.value.retry_after, failed.value.status, len(k2.requests)) == (60.0, 429, 1)
+
+
+def test_a_connection_that_is_not_accepted_ends_in_time(k2: Servant) -> None:
+    """Its queue is full: what would connect waits, as with a host that drops every packet."""
+    with ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        stack.enter_context(socket.create_connection(full.getsockname()))
+        kimicho.init_kimicho(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.3)
+        with pytest.raises(kimicho.RequestTimeoutError, match="no connection within the time limit"):
+            kimicho.fallback_k2("hi")
+
+
+def test_an_answer_that_trickles_ends_in_time(k2: Servant) -> None:
+    def trickles(handler: Handler, body: dict[str, Any]) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000000")
+        handler.end_headers()
+        while not handler.server.servant.over.wait(0.05):
+            handler.wfile.write(b" ")
+
+    k2.behaviour = trickles
+    with pytest.raises(kimicho.RequestTimeoutError, match="within the time limit"):
+        kimicho.fallback_k2("hi")
+    assert len(k2.requests) == 1
 
 
 def test_the_circuit_opens(k2: Servant) -> None:

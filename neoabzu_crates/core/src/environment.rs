@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue};
+use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue, operators};
 use cel::parser::{Macro, MacroExprHelper, ParseError, Parser};
 use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
 
@@ -17,6 +17,7 @@ pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
         env.add_extension(extension).expect("the extensions declare different names");
     }
     env.add_macro(Macro::receiver("bind", 3, bind)).expect("no other extension has it");
+    env.add_macro(Macro::receiver("getMilliseconds", 0, milliseconds)).expect("no other extension has it");
     meter::declare(&mut env).expect("these names cannot be written in CEL");
     Arc::new(env)
 });
@@ -51,6 +52,22 @@ fn bind(
         result: body,
     };
     Ok(Some(helper.next_expr(Expr::Comprehension(Box::new(expanded)))))
+}
+
+/// Expands `x.getMilliseconds()` to `x.getMilliseconds() % 1000`: of a duration the evaluator gives all of it,
+/// where the specification asks for the part below a second. Of a timestamp it is below 1000 anyway.
+fn milliseconds(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    _: &mut Vec<IdedExpr>,
+) -> Result<Option<IdedExpr>, ParseError> {
+    let Some(target) = target.take() else { return Ok(None) };
+    let call = |target, func_name: &str, args| {
+        Expr::Call(CallExpr { target, func_name: func_name.to_owned(), args })
+    };
+    let whole = helper.next_expr(call(Some(Box::new(target)), "getMilliseconds", Vec::new()));
+    let thousand = helper.next_expr(Expr::Literal(LiteralValue::Int(1000.into())));
+    Ok(Some(helper.next_expr(call(None, operators::MODULO, vec![whole, thousand]))))
 }
 
 /// Errors after the tenth help nobody, and recovering from each costs time.

@@ -86,6 +86,18 @@ fn metered_and_plain_evaluation_agree() {
 }
 
 #[test]
+fn milliseconds_are_those_below_a_second() {
+    for (source, expected) in [
+        ("duration('123.321s').getMilliseconds()", 321),
+        ("[duration('-1.5s')].map(d, d.getMilliseconds())[0]", -500),
+        ("timestamp('2023-05-28T00:00:42.123Z').getMilliseconds()", 123),
+        ("timestamp('2023-05-28T00:00:42.123Z').getMilliseconds('UTC')", 123),
+    ] {
+        assert_eq!(value(source), Value::Int(expected), "{source}");
+    }
+}
+
+#[test]
 fn matches_is_ours_in_both_forms() {
     for source in ["'abc'.matches('b')", "matches('abc', '^a')", "['x1'].all(s, s.matches('[0-9]'))"] {
         assert_eq!(value(source), Value::Bool(true), "{source}");

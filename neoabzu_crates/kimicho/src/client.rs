@@ -5,20 +5,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Proxy, Timeout};
+use ureq::{Agent, Timeout};
 
+use crate::agent::{self, limited};
 use crate::answer::normalise;
 use crate::breaker::Breaker;
-use crate::endpoint::Endpoint;
 use crate::error::{Error, Kind, explain, wait_asked_for};
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::traceparent::is_traceparent;
 
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER: u64 = 8 << 20;
-/// The longest a connection may take, within the limit on the whole.
-const CONNECT: Duration = Duration::from_secs(5);
 /// The first pause before another try; each is twice the one before.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long nobody asks once the quota is used up.
@@ -41,7 +39,7 @@ impl Client {
                 "the API key holds a character that an HTTP header cannot carry",
             ));
         }
-        let agent = Mutex::new((std::process::id(), agent(&settings.endpoint)));
+        let agent = Mutex::new((std::process::id(), agent::keeping(&settings.endpoint)));
         Ok(Client { settings, agent, breaker: Mutex::default() })
     }
 
@@ -114,8 +112,7 @@ impl Client {
             Some(value) => request.header("authorization", value),
             None => request,
         };
-        let config = request.config().timeout_global(Some(limit)).timeout_connect(Some(CONNECT.min(limit)));
-        let response = config.build().call().map_err(|error| self.failure(&error))?;
+        let response = limited(request, limit).call().map_err(|error| self.failure(&error))?;
         match response.status().as_u16() {
             status @ 500.. => Err(explain(&self.settings.name, status, b"", None, &[])),
             _ => Ok(()),
@@ -139,7 +136,7 @@ impl Client {
         let mut agent = lock(&self.agent);
         let pid = std::process::id();
         if agent.0 != pid {
-            *agent = (pid, self::agent(&self.settings.endpoint));
+            *agent = (pid, agent::keeping(&self.settings.endpoint));
         }
         agent.1.clone()
     }
@@ -165,8 +162,7 @@ impl Client {
         if let Some(value) = traceparent.filter(|text| is_traceparent(text)) {
             request = request.header("traceparent", value);
         }
-        let config = request.config().timeout_global(Some(limit)).timeout_connect(Some(CONNECT.min(limit)));
-        let mut response = config.build().send(body).map_err(|error| self.failure(&error))?;
+        let mut response = limited(request, limit).send(body).map_err(|error| self.failure(&error))?;
         let status = response.status().as_u16();
         let wait = wait_asked_for(|header| response.headers().get(header)?.to_str().ok());
         let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
@@ -268,45 +264,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn agent(endpoint: &Endpoint) -> Agent {
-    let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .http_status_as_error(false)
-        // The key is for the place that was configured: a redirect is an answer, not an instruction.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        // A proxy for plain HTTP would read the key.
-        .proxy(if endpoint.secure { Proxy::try_from_env() } else { None })
-        .user_agent(concat!("neoabzu-kimicho/", env!("CARGO_PKG_VERSION")))
-        .max_response_header_size(64 << 10)
-        .build()
-        .new_agent()
-}
-
-/// Whether a text is a `traceparent` of the W3C's Trace Context.
-pub fn is_traceparent(text: &str) -> bool {
-    let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    lengths == [2, 32, 16, 2] && text.split('-').all(hex)
-}
-
 /// Between half and all of it, so that several callers do not come back at the same instant.
 fn jittered(pause: Duration) -> Duration {
     let nanoseconds =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
     pause.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn traceparents() {
-        assert!(is_traceparent(&format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16))));
-        for text in ["", "00-x\r\nEvil: 1", &format!("00-{}-{}-01", "A".repeat(32), "b".repeat(16))] {
-            assert!(!is_traceparent(text), "{text}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! this may help, and not at all for a while once it has failed too often. What comes back has one form,
 //! wherever the model has written its tool calls.
 
+mod agent;
 mod answer;
 mod breaker;
 mod client;
@@ -12,12 +13,14 @@ mod error;
 pub mod markers;
 mod secret;
 mod settings;
+mod traceparent;
 
 pub use answer::normalise;
 pub use breaker::Breaker;
-pub use client::{Client, MAX_ANSWER, is_traceparent};
+pub use client::{Client, MAX_ANSWER};
 pub use endpoint::Endpoint;
 pub use error::{Error, Kind, explain, wait_asked_for};
 pub use secret::{MASK, Secret, clean};
 pub use serde_json;
 pub use settings::{DEFAULT_MODEL, Settings};
+pub use traceparent::is_traceparent;

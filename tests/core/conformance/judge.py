@@ -150,7 +150,7 @@ def table(report: Report) -> str:
     total = f"{report.passed.total()} | {report.failed.total()} | {report.absent.total()}"
     rows.append(f"| **all** | {total} | |")
     failures = [f"- `{' '.join(line.split())}`" for line in report.failures]
-    return "\n".join([BEGIN, *rows, "", "Failed:", "", *failures, END])
+    return "\n".join([BEGIN, *rows, *(["", "Failed:", "", *failures] if failures else []), END])
 
 
 def replace_table(page: Path, text: str) -> None:
