@@ -13,7 +13,7 @@ from agents.razar.patching.policy import Change
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import digest
 
-__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "remove"]
+__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "left_out", "remove"]
 
 #: Folders of installed software: not copied. A sandbox that can shows the real ones, read-only.
 _INSTALLED = frozenset({".razar", "node_modules"})
@@ -41,10 +41,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How large a copy may become."""
+    """How large a copy may become; files of more than ``file_bytes`` are not copied."""
 
     files: int = 20_000
     total_bytes: int = 512 << 20
+    file_bytes: int | None = None
 
 
 class _Copy:
@@ -57,7 +58,7 @@ class _Copy:
     def folder(self, source: int, target: int) -> None:
         names = os.listdir(source)
         for name in names:
-            if _left_out(name):
+            if left_out(name):
                 continue
             try:
                 found = os.stat(name, dir_fd=source, follow_symlinks=False)
@@ -74,6 +75,8 @@ class _Copy:
             if stat.S_ISDIR(found.st_mode):
                 self._inner(name, source, target, found)
             elif stat.S_ISREG(found.st_mode):
+                if self.limits.file_bytes is not None and found.st_size > self.limits.file_bytes:
+                    continue
                 self._file(name, source, target)
             elif stat.S_ISLNK(found.st_mode):
                 _link(name, source, target)
@@ -121,7 +124,8 @@ class _Copy:
             os.close(reading)
 
 
-def _left_out(name: str) -> bool:
+def left_out(name: str) -> bool:
+    """Whether a file or folder of this name is never copied."""
     return (
         name in _LEFT_OUT
         or name in _INSTALLED
