@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
@@ -15,12 +16,14 @@ __all__ = ["Roster", "configured", "roster"]
 _MEMORY = "memory"
 #: Any of these makes a rung configured; the first is the one to name where none is set.
 _VARIABLES: dict[str, tuple[str, ...]] = {
+    "opencode": ("OPENCODE_BIN", "OPENCODE_BACKEND"),
+    "acp": ("RAZAR_ACP_COMMAND",),
     "kimi2": ("KIMI2_ENDPOINT",),
     "airstar": ("AIRSTAR_ENDPOINT",),
     "rstar": ("RSTAR_ENDPOINT",),
 }
 #: Of these the first configured one works; the others follow it, one after the other.
-_FIRST = ("kimi2",)
+_FIRST = ("opencode", "acp", "kimi2")
 _AFTER = ("airstar", "rstar")
 
 
@@ -81,11 +84,30 @@ def _made(name: str, environ: Mapping[str, str]) -> RepairAgent:
         near = get_close_matches(name, RUNGS, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(RUNGS)}"
         raise ConfigurationError(f'repair.ladder names the agent "{name[:100]}", which is not known; {hint}')
-    if not _set(environ, name):
+    if not _set(environ, name) and not _on_path(environ, name):
         raise ConfigurationError(
             f"repair.ladder names {name}, which is not configured: {_VARIABLES[name][0]} is not set"
         )
     return _MAKERS[name](environ)
+
+
+def _on_path(environ: Mapping[str, str], name: str) -> bool:
+    """An opencode on PATH is enough for a ladder that names it."""
+    import shutil
+
+    return name == "opencode" and shutil.which(name, path=environ.get("PATH", os.defpath)) is not None
+
+
+def _opencode(environ: Mapping[str, str]) -> RepairAgent:
+    from agents.razar.providers.opencode import opencode_agent
+
+    return opencode_agent(environ)
+
+
+def _acp(environ: Mapping[str, str]) -> RepairAgent:
+    from agents.razar.providers.acp import acp_agent
+
+    return acp_agent(environ)
 
 
 def _kimi2(environ: Mapping[str, str]) -> RepairAgent:
@@ -107,6 +129,8 @@ def _rstar(environ: Mapping[str, str]) -> RepairAgent:
 
 
 _MAKERS: dict[str, Callable[[Mapping[str, str]], RepairAgent]] = {
+    "opencode": _opencode,
+    "acp": _acp,
     "kimi2": _kimi2,
     "airstar": _airstar,
     "rstar": _rstar,

@@ -41,10 +41,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """How large a copy may become."""
+    """How large a copy may become; files of more than ``file_bytes`` are not copied."""
 
     files: int = 20_000
     total_bytes: int = 512 << 20
+    file_bytes: int | None = None
 
 
 class _Copy:
@@ -74,6 +75,8 @@ class _Copy:
             if stat.S_ISDIR(found.st_mode):
                 self._inner(name, source, target, found)
             elif stat.S_ISREG(found.st_mode):
+                if self.limits.file_bytes is not None and found.st_size > self.limits.file_bytes:
+                    continue
                 self._file(name, source, target)
             elif stat.S_ISLNK(found.st_mode):
                 _link(name, source, target)
