@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from agents.razar.code_repair import RepairOutcome, repair_module
 from agents.razar.patching.policy import PatchPolicy
 from agents.razar.patching.sandbox import CommandLimits
 from agents.razar.proposal import Proposal
+from agents.razar.sources import learn_from
 from razar.config.model import Component, MissionConfig, RepairScope
 from razar.utils.redaction import MASK
 
@@ -60,6 +62,8 @@ async def carry(
     limits: CommandLimits | None = None,
 ) -> RepairOutcome:
     """Every check, then the swap if all of them and the approval allow it."""
+    # Pieces of these files get into the diff and into what the tests print.
+    await asyncio.to_thread(learn_from, config.root, [edit.path for edit in proposal.edits])
     return await repair_module(
         component.id,
         proposal,

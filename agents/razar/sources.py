@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.scratch import left_out
 from agents.razar.patching.tree import Tree
 
-__all__ = ["Frame", "Shown", "frames_in", "in_place", "sources_for"]
+__all__ = ["Frame", "Shown", "frames_in", "in_place", "learn_from", "sources_for"]
 
 #: Names that are looked at in a mission folder, and bytes of a file that is read.
 _LOOKED_AT = 20_000
@@ -166,3 +166,13 @@ def in_place(root: str, digests: Mapping[str, str]) -> bool:
     except (Refusal, OSError):
         return False
     return bool(digests)
+
+
+def learn_from(root: str, paths: Iterable[str]) -> None:
+    """Have the secrets that are written out in files masked from now on."""
+    try:
+        with Tree(root) as tree:
+            for path in dict.fromkeys(paths):
+                _read(tree, path, _FILE)
+    except OSError:
+        pass

@@ -114,7 +114,9 @@ class Steps:
         waiting = self._proposed.get(component)
         if waiting is not None:
             raise Exhausted(waiting, "proposal")
-        attempt = await self._from_memory(case) or await self._locally(case)
+        attempt = await self._from_memory(case)
+        if attempt is None:  # One that was refused is an attempt too, and false.
+            attempt = await self._locally(case)
         if attempt is None:
             if WORTH[case.issue.name] == "operator":
                 reason = f"{case.issue.name}: {case.issue.message}; no patch of the source helps against that"

@@ -54,6 +54,8 @@ _SUFFIXES = (
 _SHORTEST = 6
 #: Shorter forms of a value (a piece of its base64) would be found by chance.
 _SHORTEST_FORM = 8
+#: What is written out in a program and shorter than this may be a word.
+_SHORTEST_LITERAL = 12
 #: A line of a value that has several is a secret of its own if it is as long as this.
 _SHORTEST_LINE = 16
 
@@ -90,7 +92,8 @@ _VENDOR = r"""(?x)
     | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)?
     | \bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}
     | \bhooks\.slack\.com/services/[A-Za-z0-9/]{10,200}"""
-_PEM = r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,20000}(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?"
+_PEM = r"""(?mx)-----BEGIN\ [A-Z ]{0,30}PRIVATE\ KEY-----[^-]{0,20000}(?:-----END\ [A-Z ]{0,30}PRIVATE\ KEY-----)?
+    | ^(?:[ +-]?[A-Za-z0-9+/=]{16,80}\r?\n){1,100}[ +-]?-----END\ [A-Z ]{0,30}PRIVATE\ KEY-----"""
 _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 
 #: A text with none of these holds nothing that the patterns could find: most lines need no more than this look.
@@ -141,9 +144,13 @@ class Redactor:
         return text
 
     def source(self, text: str, path: str) -> str:
-        """A file. In a program only secrets that are written out count, not the variables that hold them."""
+        """A file. In a program only secrets that are written out count, not the variables that hold them.
+
+        What is long enough to be none but a secret is learnt: a piece of the file may be printed elsewhere.
+        """
         if os.path.splitext(path)[1].lower() not in _PROGRAMS:
             return self(text)
+        self.learn(_written_out(text))
         text = self._known(text)
         for pattern in (_BEARER_LITERAL, _QUERY, _ASSIGNED_LITERAL):
             text = _compiled(pattern).sub(_mask, text)
@@ -157,7 +164,7 @@ class Redactor:
                 text = text.replace(form, MASK)
         if "://" in text:
             text = strip_userinfo(text)
-        if "-----BEGIN" in text:
+        if "-----BEGIN" in text or "-----END" in text:
             text = _compiled(_PEM).sub(MASK, text)
         if any(prefix in text for prefix in _PREFIXES):
             text = _compiled(_VENDOR).sub(MASK, text)
@@ -167,6 +174,16 @@ class Redactor:
 def _mask(found: re.Match[str]) -> str:
     """Keep what introduces a secret."""
     return f"{found[1]} {MASK}" if found[1].isalpha() else f"{found[1]}{MASK}"
+
+
+def _written_out(text: str) -> list[str]:
+    """Secrets in the source of a program that cannot be taken for anything else."""
+    found = [match[0] for match in _compiled(_PEM).finditer(text)] if "-----BEGIN" in text else []
+    for match in _compiled(_ASSIGNED_LITERAL).finditer(text):
+        value = match[0][len(match[1]) :]
+        if len(value) >= _SHORTEST_LITERAL and re.search(r"\d", value) and " " not in value:
+            found.append(value)
+    return found
 
 
 def strip_userinfo(text: str) -> str:

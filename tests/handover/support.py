@@ -151,14 +151,16 @@ class House:
         components: int = 1,
         repair: RepairSettings | None = None,
         env: dict[str, str] | None = None,
+        write: bool = True,
     ) -> None:
         self.root = folder / "mission"
         self.logs = self.root / "logs"
-        (self.root / "src").mkdir(parents=True)
-        (self.root / "checks").mkdir()
         self.app = self.root / "src" / "app.py"
-        self.app.write_text(APP)
-        (self.root / "checks" / "try_app.py").write_text(test or "")
+        if write:
+            (self.root / "src").mkdir(parents=True)
+            (self.root / "checks").mkdir()
+            self.app.write_text(APP)
+            (self.root / "checks" / "try_app.py").write_text(test or "")
         program = "import sys, runpy; sys.path.insert(0, 'src'); runpy.run_path('checks/try_app.py')"
         tests: tuple[tuple[str, ...], ...] = (("python", "-c", program),) if test is not None else ()
         self.scope = RepairScope(paths=("src/**",), tests=tests) if scope is None else scope
@@ -182,6 +184,11 @@ class House:
         )
         self.said: list[tuple[str, str]] = []
         self.now = 1000.0
+
+    @classmethod
+    def at(cls, folder: Path) -> House:
+        """One that is there already."""
+        return cls(folder, write=False)
 
     def handovers(self, *agents: Agent, **options: Any) -> Handovers:
         return Handovers(
