@@ -195,8 +195,10 @@ def _run(
     from threading import Thread
 
     from razar.boot.component_environment import log_path
+    from razar.launchers.descriptors import widen
     from razar.launchers.logs import make_ready
 
+    widen(len(config.components))
     paths = [log_path(logs, component.id) for component in config.components]
     Thread(target=make_ready, args=(paths,), daemon=True).start()
 

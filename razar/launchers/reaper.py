@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from razar.launchers import procfs
+from razar.launchers import descriptors, procfs
 
 __all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn"]
 
@@ -169,6 +169,7 @@ def spawn(
         start_new_session=True,
     )
     pid = process.pid
+    descriptors.give_back(pid)
     process.returncode = 0  # The status is ours to take: the object must never wait, nor warn.
     try:
         pidfd = os.pidfd_open(pid)

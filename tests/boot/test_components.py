@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -269,3 +270,19 @@ def test_two_boots_of_one_mission_with_logs_of_their_own(mission: Make) -> None:
         for file in path.rglob("*"):
             assert oct(file.stat().st_mode & 0o7777) in ("0o640", "0o750"), file
     assert os.listdir(one.folder / "elsewhere/one/components") == ["a"]
+
+
+def test_many_components_with_few_descriptors(mission: Make) -> None:
+    """A soft limit that is too low for RAZAR is raised; the components get it as it was."""
+    text = 'while [ "$(ulimit -Sn)" != 64 ]; do sleep 0.01; done; echo ready; exec sleep 1000'
+    one = mission(*(script(f"c{n}", text, retries=0) for n in range(70)), ignition="parallel")
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -Sn 64; exec {sys.executable} -m razar boot --mission demo --exit-after-boot"],
+        cwd=one.folder,
+        env=one.environ(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    healthy_remains(one)
