@@ -14,7 +14,7 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-repair lock schemas clean
+.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-memory bench-repair lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 
 bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
 	$(PY) -m benchmarks.cel $(ARGS)
+
+bench-memory: $(STAMPS)/dev $(STAMPS)/extension ## the memory beside sqlite3 in Python and tantivy
+	$(PY) -m benchmarks.memory $(ARGS)
 
 bench-repair: $(STAMPS)/dev $(STAMPS)/extension ## what a repair costs beside the agent and the tests
 	$(PY) -m benchmarks.repair $(ARGS)
