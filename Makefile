@@ -14,7 +14,7 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-memory bench-repair lock schemas clean
+.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-gateway bench-memory bench-repair lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 
 bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
 	$(PY) -m benchmarks.cel $(ARGS)
+
+bench-gateway: $(STAMPS)/dev $(STAMPS)/extension ## the model gateway beside the litellm proxy
+	$(PY) -m benchmarks.gateway $(ARGS)
 
 bench-memory: $(STAMPS)/dev $(STAMPS)/extension ## the memory beside sqlite3 in Python and tantivy
 	$(PY) -m benchmarks.memory $(ARGS)
