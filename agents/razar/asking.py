@@ -115,13 +115,9 @@ class Asker:
         except Exception as fault:  # A defect of the agent's adapter must not end the mission.
             error = AgentError(one_line(f"{agent.name} failed: {type(fault).__name__}: {fault}", 500))
         seconds = time.monotonic() - began
-        tokens = None if suggestion is None else suggestion.tokens
-        self.budget.end(
-            receipt,
-            seconds,
-            requests=1 if suggestion is None else suggestion.requests,
-            tokens=tokens,
-        )
+        told = suggestion if error is None else error
+        tokens = None if told is None else told.tokens
+        self.budget.end(receipt, seconds, requests=1 if told is None else told.requests, tokens=tokens)
         if error is None:
             self.breakers.succeeded(agent.endpoint)
             assert suggestion is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.carrying import carry, masked_places
 from agents.razar.context import Bundle, Caps, make_bundle
-from agents.razar.errors import AgentError, ConfigurationError, ProposalRefusedError, TooLongError
+from agents.razar.errors import AgentError, ProposalRefusedError, TooLongError
 from agents.razar.ladder import LOCAL, MEMORY
 from agents.razar.pacing import pause_after
 from agents.razar.remembered import patch_repair
@@ -68,11 +67,13 @@ class Rungs:
         self._trail = trail
         self._chance = chance
         wanted = [name for name in config.repair.ladder or () if name != MEMORY]
-        found = _configured(config, environ, say, first) if agents is None else list(agents)
+        if agents is None:
+            found, self._missing = _gather(config, environ, say, first)
+        else:
+            found, there = list(agents), {agent.name for agent in agents}
+            self._missing = {name: "it is not configured" for name in wanted if name not in there}
         names = wanted or [agent.name for agent in found]
         self._names = names if first is None else [first, *(name for name in names if name != first)]
-        there = {agent.name for agent in found}
-        self._missing = {name: "it is not configured" for name in self._names if name not in there}
         self._asker = Asker(found, budget, logs=logs, breakers=breakers, clock=clock, before_call=check)
         self._caps: dict[str, Caps] = {}
 
@@ -184,18 +185,26 @@ class Rungs:
         )
 
 
-def _configured(
+def _gather(
     config: MissionConfig, environ: Mapping[str, str], say: Say, first: str | None
-) -> list[RepairAgent]:
-    """The agents that the environment configures; what is wrong with one is told, the others stay."""
+) -> tuple[list[RepairAgent], dict[str, str]]:
+    """The agents that can be asked, and why others of the ladder cannot."""
+    from agents.razar.roster import roster
+
     found: list[RepairAgent] = []
-    # One that is asked for by name is made even if the ladder does not hold it.
-    for ladder_ in ((first,), config.repair.ladder) if first is not None else (config.repair.ladder,):
-        try:
-            roster = importlib.import_module("agents.razar.roster")
-            found += roster.configured(environ, ladder_, config.repair)
-        except ConfigurationError as error:
-            say("WARN", f"repair agents: {error}")
-        except ImportError as error:
-            say("WARN", f"repair agents cannot be loaded: {error}")
-    return found
+    missing: dict[str, str] = {}
+    named = ([] if first is None else [first]) + [
+        name for name in config.repair.ladder or () if name != MEMORY
+    ]
+    for name in dict.fromkeys(named):
+        one = roster(environ, (name,), config.repair)
+        found += one.agents
+        if not one.agents:
+            missing[name] = str(one.problems[0]) if one.problems else "it is not configured"
+            say("WARN", f"repair agents: {missing[name]}")
+    if config.repair.ladder is None:
+        usual = roster(environ, None, config.repair)
+        found += [agent for agent in usual.agents if agent.name != first]
+        for problem in usual.problems:
+            say("WARN", f"repair agents: {problem}")
+    return found, missing
