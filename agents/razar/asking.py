@@ -13,13 +13,13 @@ from agents.razar.attempts import Exhausted
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, tokens_in
 from agents.razar.context import Bundle
-from agents.razar.errors import AgentError, AgentTimeoutError
+from agents.razar.errors import AgentError, AgentTimeoutError, ConfigurationError
 from agents.razar.ladder import Block
 from agents.razar.redaction_report import HandoverReport
 from agents.razar.switches import resumed_at
 from razar.utils.redaction import one_line
 
-__all__ = ["Answer", "Asker"]
+__all__ = ["Answer", "Asker", "not_asked"]
 
 #: Seconds for one call: agents behind HTTP answer once, coding agents work for a while.
 SECONDS = 120.0
@@ -117,6 +117,8 @@ class Asker:
         seconds = time.monotonic() - began
         told = suggestion if error is None else error
         tokens = None if told is None else told.tokens
+        if not_asked(error):
+            self.budget.void(receipt)
         self.budget.end(receipt, seconds, requests=1 if told is None else told.requests, tokens=tokens)
         if error is None:
             self.breakers.succeeded(agent.endpoint)
@@ -127,6 +129,11 @@ class Asker:
                 self.breakers.failed(agent.endpoint, error, self._clock())
             report.end(self._logs, "failed", str(error), error.sent)
         return Answer(suggestion=suggestion, error=error, seconds=seconds, tokens=tokens, report=report)
+
+
+def not_asked(error: AgentError | None) -> bool:
+    """Whether an agent could not even be asked: its program, key or settings are no good."""
+    return isinstance(error, ConfigurationError) and not error.sent
 
 
 def _blames_endpoint(error: AgentError) -> bool:

@@ -34,6 +34,10 @@ def _chance() -> float:
     return int.from_bytes(os.urandom(6), "big") / 2.0**48
 
 
+def _no_span(name: str, parent: Span | None = None, **attributes: object) -> Span:
+    return NO_SPAN
+
+
 class Handovers:
     """The repairs of one mission: owns budgets, breakers, locks, ladder, memory and records.
 
@@ -80,7 +84,7 @@ class Handovers:
         self._logs = os.path.abspath(logs)
         self._long_task = long_task
         self._say = say
-        self._span = span
+        self._start = span or _no_span
         self._clock = clock
         self._components = {component.id: component for component in config.components}
         learn_secrets(config, environ)
@@ -129,7 +133,7 @@ class Handovers:
         self._check_pause()
         if self._storm.note(component.id, failure.at):
             self._say("ERROR", self._storm.over_in(failure.at)[1])
-        span = NO_SPAN if self._span is None else self._span(HANDOVER, component=component.id)
+        span = self._start(HANDOVER, component=component.id)
         number = 0
         try:
             series = await asyncio.to_thread(self._trail.series, component.id)
@@ -146,6 +150,7 @@ class Handovers:
                 fingerprint=await self._fingerprint(failure),
                 context=dict(context or {}),
                 span=span,
+                start=self._start,
             )
             async with self._slots:
                 attempt = await self._steps.take(case)
@@ -210,7 +215,7 @@ class Handovers:
             from agents.razar.settling import Settlement
 
             self._settlement_ = Settlement(
-                self._logs, self._trail, self._memory, self._say, long_task=self._long_task, span=self._span
+                self._logs, self._trail, self._memory, self._say, long_task=self._long_task
             )
         return self._settlement_
 

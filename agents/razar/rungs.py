@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from agents.razar import ladder
 from agents.razar.agent import RepairAgent
-from agents.razar.asking import Answer, Asker
+from agents.razar.asking import Answer, Asker, not_asked
 from agents.razar.attempts import Attempt, Exhausted, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
@@ -80,6 +80,24 @@ class Rungs:
     async def ask(self, case: Case) -> Attempt:
         """Ask once. Raises Exhausted."""
         tried = [name for name in case.series.agents if name not in (MEMORY, LOCAL)]
+        while True:
+            step = self._next(case, tried)
+            if isinstance(step, ladder.Wait):
+                return case.attempt(
+                    agent="", event="wait", outcome="refused", reason=step.reason, wait=step.seconds
+                )
+            self._tell_of_escalation(case, step, tried)
+            answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
+            if not_asked(answer.error):
+                # No attempt was made. Its breaker is open now, so it is another one's turn.
+                self._missing.setdefault(step.agent, str(answer.error))
+                continue
+            if answer.error is not None:
+                return self._failed(case, step.agent, answer.error, answer, len(tried))
+            return await self._carry(case, step.agent, answer, bundle, len(tried))
+
+    def _next(self, case: Case, tried: Sequence[str]) -> ladder.Step | ladder.Wait:
+        """Whose turn it is. Raises Exhausted."""
         scope = case.component.repair
         only_shown = scope is None or not scope.paths
         step = ladder.choose(
@@ -91,19 +109,11 @@ class Rungs:
             blocked=self._asker.blocked(self._missing),
             endless=self._long_task,
         )
-        if isinstance(step, ladder.End):
-            if not self._names or len(self._missing) == len(self._names):
-                raise Exhausted(f"{step.reason}: {_HOW_TO_CONFIGURE}", "configuration")
-            raise Exhausted(step.reason, "ladder")
-        if isinstance(step, ladder.Wait):
-            return case.attempt(
-                agent="", event="wait", outcome="refused", reason=step.reason, wait=step.seconds
-            )
-        self._tell_of_escalation(case, step, tried)
-        answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
-        if answer.error is not None:
-            return self._failed(case, step.agent, answer.error, answer, len(tried))
-        return await self._carry(case, step.agent, answer, bundle, len(tried))
+        if not isinstance(step, ladder.End):
+            return step
+        if not self._names or len(self._missing) == len(self._names):
+            raise Exhausted(f"{step.reason}: {_HOW_TO_CONFIGURE}", "configuration")
+        raise Exhausted(step.reason, "ladder")
 
     def _tell_of_escalation(self, case: Case, step: ladder.Step, tried: Sequence[str]) -> None:
         order = self._names
@@ -162,17 +172,19 @@ class Rungs:
         hidden = masked_places(proposal, bundle.incomplete)
         if hidden is not None:
             return replace(attempt, reason=hidden)
-        outcome = await carry(
-            proposal,
-            case.component,
-            self._config,
-            logs=self._logs,
-            probe=self._probe,
-            number=case.number,
-            agent=agent,
-            seen=bundle.seen,
-            interpreter=self._interpreter(case.component.layer),
-        )
+        with case.patching(agent) as span:
+            outcome = await carry(
+                proposal,
+                case.component,
+                self._config,
+                logs=self._logs,
+                probe=self._probe,
+                number=case.number,
+                agent=agent,
+                seen=bundle.seen,
+                interpreter=self._interpreter(case.component.layer),
+            )
+            span.set("razar.outcome", outcome.status)
         applied = outcome.status != "rejected"
         return replace(
             attempt,

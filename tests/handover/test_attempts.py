@@ -42,7 +42,7 @@ async def test_a_patch_that_holds_is_kept_and_recorded(tmp_path: Path, store: me
         assert (attempt.number, attempt.agent, attempt.outcome, attempt.wait) == (1, "kimi2", "applied", 0.0)
         assert house.records() == []
         await handovers.settle(attempt, True)
-        await handovers.settle(attempt, False)
+        await handovers.settle(attempt, True)
     (record,) = house.records()
     assert record["patched"] is True and record["status"] == "success" and record["event"] == "attempt"
     assert record["agent"] == "kimi2" and record["agent_original"] == "Kimi2"
@@ -64,6 +64,21 @@ async def test_a_patch_that_does_not_hold_is_undone_and_says_why(tmp_path: Path)
     (record,) = house.records()
     assert record["patched"] is False and record["reason"] == "exited with 1"
     assert [r["status"] for r in house.records("razar_ai_patches.json")] == ["applied", "rolled_back"]
+
+
+async def test_a_patch_that_was_kept_too_early_is_reverted_and_its_series_goes_on(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with Server(lambda number, body: msgspec.to_builtins(proposal()) if number == 1 else (503, {})) as server:
+        handovers = house.handovers(Agent("kimi2", server.url))
+        attempt = await handovers.attempt(failure())
+        await handovers.settle(attempt, True)
+        await handovers.settle(attempt, False, "exited with 1 after 4 s")
+        await handovers.settle(attempt, False)
+        assert house.app.read_text() == APP
+        assert (await handovers.attempt(failure())).number == 2
+    told = [(r["event"], r["patched"]) for r in house.records()]
+    assert told == [("attempt", True), ("reverted", False), ("attempt", False)]
+    assert [r["status"] for r in house.records("razar_ai_patches.json")] == ["applied", "reverted"]
 
 
 async def test_a_refused_patch_is_recorded_with_its_reason_and_the_next_is_told(tmp_path: Path) -> None:

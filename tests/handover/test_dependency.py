@@ -41,7 +41,7 @@ async def test_it_is_added_before_anybody_is_asked_and_the_layer_is_named(tmp_pa
         attempt = await handovers.attempt(failure(tail=TAIL))
         assert attempt and (attempt.agent, attempt.rebuild_layer) == ("local", "core")
         assert (house.root / "razar_env.yaml").read_text() == WITH
-        assert any("+      - httpx" in text for _, text in house.said)
+        assert "+      - httpx" in attempt.diff
         await handovers.settle(attempt, True)
         assert server.requests == []
     assert (house.root / "razar_env.yaml").read_text() == WITH

@@ -164,12 +164,11 @@ def test_opencode_is_asked_first_if_it_is_to_be_and_can_be(
         config = json.loads(path.read_text())
         path.write_text(json.dumps(config | {"repair": {"ladder": ["memory", "kimi2"]}}))
         result = handover("adder", "add gave -1", use_opencode=True, config_path=path)
-    if not result:
-        # Its adapter may find out only when it is asked.
-        assert result.agent == "opencode" and result.outcome == "failed"
-    else:
-        assert records(tmp_path)[0]["event"] == "escalation"
-        assert records(tmp_path)[0]["reason"].startswith("opencode:")
+    assert result and result.agent == "kimi2"
+    assert [record["event"] for record in records(tmp_path)] == ["escalation", "attempt"]
+    assert records(tmp_path)[0]["reason"].startswith("opencode: opencode is not there")
+    # What could not be asked was no attempt.
+    assert result.attempt == 1
 
 
 def test_inside_a_running_loop_it_blocks_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
