@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from agents.razar.attempts import Attempt, Exhausted, Failure, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, limits_of
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from agents.razar.settling import Settlement
 
 __all__ = ["Attempt", "Exhausted", "Failure", "Handovers", "Memory"]
+
+#: Lines at the end of a component's log that are looked at, and characters of each, and of an error.
+LINES = 400
+LINE = 8_000
+ERROR = 64_000
 
 
 def _chance() -> float:
@@ -129,7 +136,7 @@ class Handovers:
         May be cancelled at any instant: the files are then as they were.
         """
         component = self._component(failure.component)
-        self._last[component.id] = failure
+        failure = self._last[component.id] = _bounded(failure)
         self._check_pause()
         if self._storm.note(component.id, failure.at):
             self._say("ERROR", self._storm.over_in(failure.at)[1])
@@ -240,6 +247,12 @@ class Handovers:
             known = (failure.at, await self._memory.failed(failure.component, issue.name, text))
             self._fingerprints[failure.component] = known
         return known[1]
+
+
+def _bounded(failure: Failure) -> Failure:
+    """What is looked at of a failure; a component can write lines of any length."""
+    tail = tuple([line[:LINE] for line in failure.tail[-LINES:]])
+    return replace(failure, error=failure.error[:ERROR], tail=tail)
 
 
 def _wait(failure: Failure, number: int, seconds: float, why: str) -> Attempt:

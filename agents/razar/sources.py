@@ -26,7 +26,7 @@ _MARGIN = 4000
 _PYTHON = re.compile(
     r'File "(?P<path>[^"]{1,1000})", line (?P<line>\d{1,7})(?:, in (?P<function>[^\s]{1,100}))?'
 )
-_OTHER = re.compile(r"(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)")
+_OTHER = re.compile(r"(?<![\w@./+-])(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)")
 
 
 class Frame(NamedTuple):
