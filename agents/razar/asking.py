@@ -73,6 +73,10 @@ class Asker:
                 blocked[name] = block
         return blocked
 
+    def pause(self, name: str) -> float:
+        """Seconds that the agent's service asked everybody to wait."""
+        return self.breakers.not_before(self.agents[name].endpoint, self._clock())
+
     async def ask(self, name: str, make: Callable[[str], Bundle], number: int) -> tuple[Answer, Bundle]:
         """Ask an agent; ``make`` makes what it is given once it is its turn, for its endpoint.
 
@@ -80,9 +84,6 @@ class Asker:
         """
         agent = self.agents[name]
         async with self._endpoints.setdefault(agent.endpoint, asyncio.Lock()):
-            pause = self.breakers.not_before(agent.endpoint, self._clock())
-            if pause:
-                await asyncio.sleep(pause)
             bundle = await asyncio.to_thread(make, agent.endpoint)
             # What others used up meanwhile counts too.
             self._before_call()

@@ -83,9 +83,10 @@ class Rungs:
         while True:
             step = self._next(case, tried)
             if isinstance(step, ladder.Wait):
-                return case.attempt(
-                    agent="", event="wait", outcome="refused", reason=step.reason, wait=step.seconds
-                )
+                return _wait(case, step.seconds, step.reason)
+            pause = self._asker.pause(step.agent)
+            if pause:
+                return _wait(case, pause, f"{step.agent} asked to be left alone for a while")
             self._tell_of_escalation(case, step, tried)
             answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
             if not_asked(answer.error):
@@ -195,6 +196,10 @@ class Rungs:
             repair=patch_repair(proposal, outcome.files) if applied else None,
             wait=0.0 if applied else attempt.wait,
         )
+
+
+def _wait(case: Case, seconds: float, reason: str) -> Attempt:
+    return case.attempt(agent="", event="wait", outcome="refused", reason=reason, wait=seconds)
 
 
 def _gather(
