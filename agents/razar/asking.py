@@ -13,13 +13,13 @@ from agents.razar.attempts import Exhausted
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, tokens_in
 from agents.razar.context import Bundle
-from agents.razar.errors import AgentError, AgentTimeoutError
+from agents.razar.errors import AgentError, AgentTimeoutError, ConfigurationError
 from agents.razar.ladder import Block
 from agents.razar.redaction_report import HandoverReport
 from agents.razar.switches import resumed_at
 from razar.utils.redaction import one_line
 
-__all__ = ["Answer", "Asker"]
+__all__ = ["Answer", "Asker", "not_asked"]
 
 #: Seconds for one call: agents behind HTTP answer once, coding agents work for a while.
 SECONDS = 120.0
@@ -73,6 +73,10 @@ class Asker:
                 blocked[name] = block
         return blocked
 
+    def pause(self, name: str) -> float:
+        """Seconds that the agent's service asked everybody to wait."""
+        return self.breakers.not_before(self.agents[name].endpoint, self._clock())
+
     async def ask(self, name: str, make: Callable[[str], Bundle], number: int) -> tuple[Answer, Bundle]:
         """Ask an agent; ``make`` makes what it is given once it is its turn, for its endpoint.
 
@@ -80,9 +84,6 @@ class Asker:
         """
         agent = self.agents[name]
         async with self._endpoints.setdefault(agent.endpoint, asyncio.Lock()):
-            pause = self.breakers.not_before(agent.endpoint, self._clock())
-            if pause:
-                await asyncio.sleep(pause)
             bundle = await asyncio.to_thread(make, agent.endpoint)
             # What others used up meanwhile counts too.
             self._before_call()
@@ -115,13 +116,11 @@ class Asker:
         except Exception as fault:  # A defect of the agent's adapter must not end the mission.
             error = AgentError(one_line(f"{agent.name} failed: {type(fault).__name__}: {fault}", 500))
         seconds = time.monotonic() - began
-        tokens = None if suggestion is None else suggestion.tokens
-        self.budget.end(
-            receipt,
-            seconds,
-            requests=1 if suggestion is None else suggestion.requests,
-            tokens=tokens,
-        )
+        told = suggestion if error is None else error
+        tokens = None if told is None else told.tokens
+        if not_asked(error):
+            self.budget.void(receipt)
+        self.budget.end(receipt, seconds, requests=1 if told is None else told.requests, tokens=tokens)
         if error is None:
             self.breakers.succeeded(agent.endpoint)
             assert suggestion is not None
@@ -131,6 +130,11 @@ class Asker:
                 self.breakers.failed(agent.endpoint, error, self._clock())
             report.end(self._logs, "failed", str(error), error.sent)
         return Answer(suggestion=suggestion, error=error, seconds=seconds, tokens=tokens, report=report)
+
+
+def not_asked(error: AgentError | None) -> bool:
+    """Whether an agent could not even be asked: its program, key or settings are no good."""
+    return isinstance(error, ConfigurationError) and not error.sent
 
 
 def _blames_endpoint(error: AgentError) -> bool:

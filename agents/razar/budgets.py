@@ -74,6 +74,13 @@ class Budget:
         self.tokens += max(0, (tokens or 0) - receipt.tokens)
         self.seconds += max(0.0, seconds)
 
+    def void(self, receipt: Receipt) -> None:
+        """Nothing left the machine after all."""
+        if receipt.open:
+            receipt.open = False
+            self.requests -= 1
+            self.tokens -= receipt.tokens
+
     def report(self) -> dict[str, Any]:
         """What was used and what the limits are, for people."""
         return {

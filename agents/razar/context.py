@@ -81,7 +81,7 @@ def make_bundle(
     caps = caps or Caps()
     scope = component.repair
     paths = scope.paths if scope is not None else ()
-    lines = [part for line in tail for part in line.splitlines()][-caps.tail_lines :]
+    lines = [part for line in tail[-caps.tail_lines :] for part in line.splitlines()][-caps.tail_lines :]
     frames = frames_in([*error.splitlines(), *lines], root)[-caps.frames :]
     shown = sources_for(root, logs, paths, frames, component.argv, caps.source, caps.sources, caps.files)
     boundary = os.urandom(12).hex()

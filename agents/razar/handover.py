@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from agents.razar.attempts import Attempt, Exhausted, Failure, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget, limits_of
@@ -28,10 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Attempt", "Exhausted", "Failure", "Handovers", "Memory"]
 
+#: Lines at the end of a component's log that are looked at, and characters of each, and of an error.
+LINES = 400
+LINE = 8_000
+ERROR = 64_000
+
 
 def _chance() -> float:
     """Draw from [0, 1)."""
     return int.from_bytes(os.urandom(6), "big") / 2.0**48
+
+
+def _no_span(name: str, parent: Span | None = None, **attributes: object) -> Span:
+    return NO_SPAN
 
 
 class Handovers:
@@ -80,7 +91,7 @@ class Handovers:
         self._logs = os.path.abspath(logs)
         self._long_task = long_task
         self._say = say
-        self._span = span
+        self._start = span or _no_span
         self._clock = clock
         self._components = {component.id: component for component in config.components}
         learn_secrets(config, environ)
@@ -125,11 +136,11 @@ class Handovers:
         May be cancelled at any instant: the files are then as they were.
         """
         component = self._component(failure.component)
-        self._last[component.id] = failure
+        failure = self._last[component.id] = _bounded(failure)
         self._check_pause()
         if self._storm.note(component.id, failure.at):
             self._say("ERROR", self._storm.over_in(failure.at)[1])
-        span = NO_SPAN if self._span is None else self._span(HANDOVER, component=component.id)
+        span = self._start(HANDOVER, component=component.id)
         number = 0
         try:
             series = await asyncio.to_thread(self._trail.series, component.id)
@@ -146,6 +157,7 @@ class Handovers:
                 fingerprint=await self._fingerprint(failure),
                 context=dict(context or {}),
                 span=span,
+                start=self._start,
             )
             async with self._slots:
                 attempt = await self._steps.take(case)
@@ -210,7 +222,7 @@ class Handovers:
             from agents.razar.settling import Settlement
 
             self._settlement_ = Settlement(
-                self._logs, self._trail, self._memory, self._say, long_task=self._long_task, span=self._span
+                self._logs, self._trail, self._memory, self._say, long_task=self._long_task
             )
         return self._settlement_
 
@@ -235,6 +247,12 @@ class Handovers:
             known = (failure.at, await self._memory.failed(failure.component, issue.name, text))
             self._fingerprints[failure.component] = known
         return known[1]
+
+
+def _bounded(failure: Failure) -> Failure:
+    """What is looked at of a failure; a component can write lines of any length."""
+    tail = tuple([line[:LINE] for line in failure.tail[-LINES:]])
+    return replace(failure, error=failure.error[:ERROR], tail=tail)
 
 
 def _wait(failure: Failure, number: int, seconds: float, why: str) -> Attempt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,13 +9,13 @@ from msgspec.structs import replace
 
 from agents.razar import ladder
 from agents.razar.agent import RepairAgent
-from agents.razar.asking import Answer, Asker
+from agents.razar.asking import Answer, Asker, not_asked
 from agents.razar.attempts import Attempt, Exhausted, Say
 from agents.razar.breaker import Breakers
 from agents.razar.budgets import Budget
 from agents.razar.carrying import carry, masked_places
 from agents.razar.context import Bundle, Caps, make_bundle
-from agents.razar.errors import AgentError, ConfigurationError, ProposalRefusedError, TooLongError
+from agents.razar.errors import AgentError, ProposalRefusedError, TooLongError
 from agents.razar.ladder import LOCAL, MEMORY
 from agents.razar.pacing import pause_after
 from agents.razar.remembered import patch_repair
@@ -68,17 +67,38 @@ class Rungs:
         self._trail = trail
         self._chance = chance
         wanted = [name for name in config.repair.ladder or () if name != MEMORY]
-        found = _configured(config, environ, say, first) if agents is None else list(agents)
+        if agents is None:
+            found, self._missing = _gather(config, environ, say, first)
+        else:
+            found, there = list(agents), {agent.name for agent in agents}
+            self._missing = {name: "it is not configured" for name in wanted if name not in there}
         names = wanted or [agent.name for agent in found]
         self._names = names if first is None else [first, *(name for name in names if name != first)]
-        there = {agent.name for agent in found}
-        self._missing = {name: "it is not configured" for name in self._names if name not in there}
         self._asker = Asker(found, budget, logs=logs, breakers=breakers, clock=clock, before_call=check)
         self._caps: dict[str, Caps] = {}
 
     async def ask(self, case: Case) -> Attempt:
         """Ask once. Raises Exhausted."""
         tried = [name for name in case.series.agents if name not in (MEMORY, LOCAL)]
+        while True:
+            step = self._next(case, tried)
+            if isinstance(step, ladder.Wait):
+                return _wait(case, step.seconds, step.reason)
+            pause = self._asker.pause(step.agent)
+            if pause:
+                return _wait(case, pause, f"{step.agent} asked to be left alone for a while")
+            self._tell_of_escalation(case, step, tried)
+            answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
+            if not_asked(answer.error):
+                # No attempt was made. Its breaker is open now, so it is another one's turn.
+                self._missing.setdefault(step.agent, str(answer.error))
+                continue
+            if answer.error is not None:
+                return self._failed(case, step.agent, answer.error, answer, len(tried))
+            return await self._carry(case, step.agent, answer, bundle, len(tried))
+
+    def _next(self, case: Case, tried: Sequence[str]) -> ladder.Step | ladder.Wait:
+        """Whose turn it is. Raises Exhausted."""
         scope = case.component.repair
         only_shown = scope is None or not scope.paths
         step = ladder.choose(
@@ -90,19 +110,11 @@ class Rungs:
             blocked=self._asker.blocked(self._missing),
             endless=self._long_task,
         )
-        if isinstance(step, ladder.End):
-            if not self._names or len(self._missing) == len(self._names):
-                raise Exhausted(f"{step.reason}: {_HOW_TO_CONFIGURE}", "configuration")
-            raise Exhausted(step.reason, "ladder")
-        if isinstance(step, ladder.Wait):
-            return case.attempt(
-                agent="", event="wait", outcome="refused", reason=step.reason, wait=step.seconds
-            )
-        self._tell_of_escalation(case, step, tried)
-        answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
-        if answer.error is not None:
-            return self._failed(case, step.agent, answer.error, answer, len(tried))
-        return await self._carry(case, step.agent, answer, bundle, len(tried))
+        if not isinstance(step, ladder.End):
+            return step
+        if not self._names or len(self._missing) == len(self._names):
+            raise Exhausted(f"{step.reason}: {_HOW_TO_CONFIGURE}", "configuration")
+        raise Exhausted(step.reason, "ladder")
 
     def _tell_of_escalation(self, case: Case, step: ladder.Step, tried: Sequence[str]) -> None:
         order = self._names
@@ -161,17 +173,19 @@ class Rungs:
         hidden = masked_places(proposal, bundle.incomplete)
         if hidden is not None:
             return replace(attempt, reason=hidden)
-        outcome = await carry(
-            proposal,
-            case.component,
-            self._config,
-            logs=self._logs,
-            probe=self._probe,
-            number=case.number,
-            agent=agent,
-            seen=bundle.seen,
-            interpreter=self._interpreter(case.component.layer),
-        )
+        with case.patching(agent) as span:
+            outcome = await carry(
+                proposal,
+                case.component,
+                self._config,
+                logs=self._logs,
+                probe=self._probe,
+                number=case.number,
+                agent=agent,
+                seen=bundle.seen,
+                interpreter=self._interpreter(case.component.layer),
+            )
+            span.set("razar.outcome", outcome.status)
         applied = outcome.status != "rejected"
         return replace(
             attempt,
@@ -184,18 +198,30 @@ class Rungs:
         )
 
 
-def _configured(
+def _wait(case: Case, seconds: float, reason: str) -> Attempt:
+    return case.attempt(agent="", event="wait", outcome="refused", reason=reason, wait=seconds)
+
+
+def _gather(
     config: MissionConfig, environ: Mapping[str, str], say: Say, first: str | None
-) -> list[RepairAgent]:
-    """The agents that the environment configures; what is wrong with one is told, the others stay."""
+) -> tuple[list[RepairAgent], dict[str, str]]:
+    """The agents that can be asked, and why others of the ladder cannot."""
+    from agents.razar.roster import roster
+
     found: list[RepairAgent] = []
-    # One that is asked for by name is made even if the ladder does not hold it.
-    for ladder_ in ((first,), config.repair.ladder) if first is not None else (config.repair.ladder,):
-        try:
-            roster = importlib.import_module("agents.razar.roster")
-            found += roster.configured(environ, ladder_, config.repair)
-        except ConfigurationError as error:
-            say("WARN", f"repair agents: {error}")
-        except ImportError as error:
-            say("WARN", f"repair agents cannot be loaded: {error}")
-    return found
+    missing: dict[str, str] = {}
+    named = ([] if first is None else [first]) + [
+        name for name in config.repair.ladder or () if name != MEMORY
+    ]
+    for name in dict.fromkeys(named):
+        one = roster(environ, (name,), config.repair)
+        found += one.agents
+        if not one.agents:
+            missing[name] = str(one.problems[0]) if one.problems else "it is not configured"
+            say("WARN", f"repair agents: {missing[name]}")
+    if config.repair.ladder is None:
+        usual = roster(environ, None, config.repair)
+        found += [agent for agent in usual.agents if agent.name != first]
+        for problem in usual.problems:
+            say("WARN", f"repair agents: {problem}")
+    return found, missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -18,7 +18,6 @@ from agents.razar.patching.refusal import Refusal
 from agents.razar.remembered import Remembered
 from agents.razar.trail import Trail
 from razar import metrics
-from razar.tracing import NO_SPAN, PATCH, Span
 from razar.utils import files
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import redact
@@ -42,14 +41,12 @@ class Settlement:
         say: Say,
         *,
         long_task: bool,
-        span: Callable[..., Span] | None,
     ) -> None:
         self._logs = logs
         self._trail = trail
         self._memory = memory
         self._say = say
         self._long_task = long_task
-        self._span = span
         self._open: dict[str, Attempt] = {}
         #: Kept, and still on trial: the component has to stay healthy for a while.
         self._held: dict[str, Attempt] = {}
@@ -112,7 +109,6 @@ class Settlement:
 
     async def _settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
         assert attempt.patch_id is not None
-        span = NO_SPAN if self._span is None else self._span(PATCH, component=attempt.component)
         why = attempt.reason if held else reason or "the component did not come back healthy"
         try:
             if held:
@@ -125,9 +121,6 @@ class Settlement:
             what = files.why(fault) if isinstance(fault, OSError) else str(fault)
             why = f"{why}; the repair could not be settled: {what}"
             self._say("ERROR", f"{attempt.component}: repair {attempt.patch_id}: {what}")
-        span.set("razar.agent", attempt.agent)
-        span.set("razar.outcome", "kept" if held else "undone")
-        span.end()
         self._record(attempt, patched=held, reason=why)
         await self._memory.settled(attempt.fingerprint, attempt.repair, held)
 

@@ -20,11 +20,13 @@ __all__ = ["Frame", "Shown", "frames_in", "in_place", "learn_from", "sources_for
 #: Names that are looked at in a mission folder, and bytes of a file that is read.
 _LOOKED_AT = 20_000
 _FILE = 1 << 20
+#: Characters beyond what is shown that are looked at for secrets.
+_MARGIN = 4000
 
 _PYTHON = re.compile(
     r'File "(?P<path>[^"]{1,1000})", line (?P<line>\d{1,7})(?:, in (?P<function>[^\s]{1,100}))?'
 )
-_OTHER = re.compile(r"(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)")
+_OTHER = re.compile(r"(?<![\w@./+-])(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)")
 
 
 class Frame(NamedTuple):
@@ -139,11 +141,14 @@ def _read(tree: Tree, path: str, limit: int) -> Shown | None:
         text = content.decode(path, existing.data)
     except (Refusal, OSError):
         return None
-    done = masked_source(text, path)
+    # What will not be shown need not be searched, but for a margin, so that no secret is cut in two.
+    done = masked_source(text[: limit + _MARGIN], path)
     cut = len(done.text) > limit
     if cut:
         end = done.text.rfind("\n", 0, limit) + 1
-        done = done._replace(text=done.text[: end or limit])
+        if end == 0:
+            return None  # Less than a line of it fits.
+        done = done._replace(text=done.text[:end])
     return Shown(
         path=path,
         text=done.text,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from agents.razar.trail import Series, Trail
 from agents.razar.worth import WORTH
 from razar.config.model import Approval, Component, MissionConfig
 from razar.issues.classes import Issue
-from razar.tracing import Span
+from razar.tracing import PATCH, Span
 
 if TYPE_CHECKING:
     from agents.razar.agent import RepairAgent
@@ -41,6 +42,16 @@ class Case(Struct, frozen=True, kw_only=True):
     fingerprint: str | None
     context: dict[str, Any]
     span: Span
+    start: Callable[..., Span]
+
+    @contextmanager
+    def patching(self, agent: str) -> Iterator[Span]:
+        """The span of a patch on its way through the checks."""
+        span = self.start(PATCH, self.span, component=self.component.id, agent=agent)
+        try:
+            yield span
+        finally:
+            span.end()
 
     def attempt(self, **values: Any) -> Attempt:
         """An attempt about this failure."""
@@ -157,17 +168,19 @@ class Steps:
         proposal, after = known
         if await asyncio.to_thread(in_place, self._config.root, after):
             return None
-        outcome = await carry(
-            proposal,
-            case.component,
-            self._config,
-            logs=self._logs,
-            probe=self._probe,
-            number=case.number,
-            agent=MEMORY,
-            seen=None,
-            interpreter=self._interpreter(case.component.layer),
-        )
+        with case.patching(MEMORY) as span:
+            outcome = await carry(
+                proposal,
+                case.component,
+                self._config,
+                logs=self._logs,
+                probe=self._probe,
+                number=case.number,
+                agent=MEMORY,
+                seen=None,
+                interpreter=self._interpreter(case.component.layer),
+            )
+            span.set("razar.outcome", outcome.status)
         return case.attempt(
             agent=MEMORY,
             outcome="refused" if outcome.status == "rejected" else outcome.status,

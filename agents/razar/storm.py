@@ -23,13 +23,17 @@ class Storm:
         self._total = total
         self._limits = limits or StormLimits()
         self._failed: dict[str, float] = {}
+        #: The last failure of each component, which is told of once for every attempt to repair it.
+        self._noted: dict[str, float] = {}
         self._until = 0.0
         self._reason = ""
 
     def note(self, component: str, at: float) -> bool:
         """A component failed; tells whether that began a storm."""
         limits = self._limits
-        self._failed[component] = at
+        if at <= self._noted.get(component, float("-inf")):
+            return False
+        self._noted[component] = self._failed[component] = at
         self._failed = {id: when for id, when in self._failed.items() if at - when <= limits.window}
         count = len(self._failed)
         if count < limits.components or count <= limits.share * self._total or at < self._until:

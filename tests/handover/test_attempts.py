@@ -82,6 +82,21 @@ async def test_a_patch_that_does_not_hold_is_undone_and_says_why(tmp_path: Path)
     assert [r["status"] for r in house.records("razar_ai_patches.json")] == ["applied", "rolled_back"]
 
 
+async def test_a_patch_that_was_kept_too_early_is_reverted_and_its_series_goes_on(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    with Server(lambda number, body: msgspec.to_builtins(proposal()) if number == 1 else (503, {})) as server:
+        handovers = house.handovers(Agent("kimi2", server.url))
+        attempt = await handovers.attempt(failure())
+        await handovers.settle(attempt, True)
+        await handovers.settle(attempt, False, "exited with 1 after 4 s")
+        await handovers.settle(attempt, False)
+        assert house.app.read_text() == APP
+        assert (await handovers.attempt(failure())).number == 2
+    told = [(r["event"], r["patched"]) for r in house.records()]
+    assert told == [("attempt", True), ("reverted", False), ("attempt", False)]
+    assert [r["status"] for r in house.records("razar_ai_patches.json")] == ["applied", "reverted"]
+
+
 async def test_a_refused_patch_is_recorded_with_its_reason_and_the_next_is_told(tmp_path: Path) -> None:
     house = House(tmp_path)
     with Server(lambda number, body: wrong(number)) as server:

@@ -116,6 +116,15 @@ def test_what_a_service_asks_to_wait_is_for_everybody_and_bounded() -> None:
     assert breakers.not_before(HERE, 100.0) == 600.0
 
 
+def test_a_failure_that_is_told_of_again_is_still_one() -> None:
+    storm = Storm(5)
+    for at in (1.0, 100.0, 200.0, 300.0):
+        assert not storm.note(f"failed at {at}", at)
+        # Further attempts to repair the first ones.
+        assert not any(storm.note(f"failed at {before}", before) for before in (1.0, 100.0, 200.0))
+    assert not storm.note("another", 301.0)
+
+
 def test_one_component_that_fails_often_is_no_storm() -> None:
     storm = Storm(8)
     assert not any(storm.note("a", at) for at in range(100))

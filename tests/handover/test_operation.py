@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from agents.razar import settling, switches
+from agents.razar.errors import RateLimitError
 from agents.razar.handover import Exhausted
 from agents.razar.patching import journal
 from razar.config.model import RepairSettings
@@ -59,6 +60,26 @@ async def test_a_pause_is_noticed_by_one_that_waits_for_its_turn(tmp_path: Path)
         with pytest.raises(Exhausted, match="paused"):
             await second
         assert len(server.requests) == 1
+
+
+async def test_a_service_that_asks_to_wait_is_left_alone_by_all(tmp_path: Path) -> None:
+    class Limited(Agent):
+        async def propose(self, task: Any, *, seconds: float) -> Any:
+            raise RateLimitError("kimi2 takes no more requests for now", status=429, retry_after=20.0)
+
+    house = House(tmp_path, components=2)
+    handovers = house.handovers(
+        Limited("kimi2", "https://kimi2.example"), Agent("airstar", "https://a.example")
+    )
+    attempt = await handovers.attempt(failure("adder"))
+    assert (attempt.outcome, attempt.wait) == ("failed", 20.0)
+    house.now += 5.0
+    other = await handovers.attempt(failure("other1"))
+    # It does not go on to the next agent for that, and it is no attempt.
+    assert (other.event, other.wait, other.agent) == ("wait", 15.0, "")
+    assert [(r["component"], r["event"]) for r in house.records()] == [("adder", "attempt")]
+    house.now += 15.0
+    assert (await handovers.attempt(failure("other1"))).outcome == "failed"
 
 
 async def test_in_a_storm_nobody_is_asked_for_a_while(tmp_path: Path) -> None:
