@@ -209,6 +209,7 @@ def _run(
     from razar.boot.detach import Teller
     from razar.boot.job import Boot
     from razar.boot.outputs import Outputs
+    from razar.boot.own_warnings import own_warnings
     from razar.engine.plan import compile_plan
     from razar.launchers import processes
 
@@ -236,7 +237,8 @@ def _run(
                 environ=os.environ,
                 outputs=outputs,
             )
-            return await boot.run(on_settled=teller.tell), not boot.left_behind
+            with own_warnings(outputs.warn):
+                return await boot.run(on_settled=teller.tell), not boot.left_behind
         finally:
             outputs.close()
 

@@ -64,6 +64,7 @@ class LogFile:
         self._renaming = threading.Lock()
         self._uncuttable = False
         self._told = False
+        self._runaway = False
 
     def size(self) -> int:
         """Return the size of the live file in bytes; 0 if there is none."""
@@ -193,6 +194,7 @@ class LogFile:
     def _rotate(self, fd: int) -> bool:
         spare = f"{self.path}.new"
         block = os.fstatvfs(fd).f_bsize
+        self._drop((os.fstat(fd).st_size - KEEP * ROTATE_AT) // block * block, fd)
         length = (os.fstat(fd).st_size - max(STAY, block)) // block * block
         if length <= 0:
             return False
@@ -208,6 +210,17 @@ class LogFile:
         self._shift()
         os.rename(spare, f"{self.path}.1")
         return True
+
+    def _drop(self, length: int, fd: int) -> None:
+        """Cut off what a runaway wrote beyond everything that is ever kept: nobody could copy it as fast."""
+        if length <= 0:
+            return
+        with self._lock:
+            _collapse(fd, length)
+            self._dropped += length
+        if not self._runaway:
+            self._runaway = True
+            _log.warning("%s grows too fast: its oldest lines are not kept", self.path)
 
     def _shift(self) -> None:
         for number in range(KEEP - 1, 0, -1):
