@@ -16,6 +16,9 @@ from razar.utils.places import default_logs
 
 __all__ = ["main"]
 
+#: From so many components on their log folders are made ahead of the launches.
+FOLDERS_AHEAD = 16
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
@@ -185,13 +188,11 @@ def _run(
     after_crash: bool,
 ) -> tuple[int, bool]:
     """Return the exit code, and whether nothing that was ever started can still be there."""
-    from threading import Thread
-
     from razar.boot.component_environment import log_path
     from razar.launchers.logs import make_ready
 
-    paths = [log_path(logs, component.id) for component in config.components]
-    Thread(target=make_ready, args=(paths,), daemon=True).start()
+    if len(config.components) >= FOLDERS_AHEAD:
+        make_ready([log_path(logs, component.id) for component in config.components])
 
     import asyncio
 
