@@ -42,7 +42,10 @@ async def test_what_held_and_failed_soon_after_is_undone_and_counts_as_an_attemp
         await handovers.settle(attempt, False, "killed by SIGSEGV")
         await handovers.settle(attempt, False, "a second time")
         assert house.app.read_text() == before
-        assert [(r["event"], r["patched"]) for r in house.records()] == [("attempt", True), ("reverted", False)]
+        assert [(r["event"], r["patched"]) for r in house.records()] == [
+            ("attempt", True),
+            ("reverted", False),
+        ]
         assert house.records()[-1]["reason"] == "killed by SIGSEGV"
         again = await handovers.attempt(failure())
         assert again.number == 2, "the series goes on"
