@@ -25,12 +25,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from benchmarks.memory_judge import Judge
 from benchmarks.memory_peers import Bundle, Keeper, Sqlite, Tantivy
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = {"tantivy": "0.27.0"}
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 BATCH = 1000
+#: Queries whose hits are judged, which takes a while.
+JUDGED = 200
 #: Records that are kept one by one.
 SINGLE = 200
 #: Different words, and how many of them a record and a query have.
@@ -110,12 +113,6 @@ def measure(keeper: Keeper, records: Sequence[str], queries: Sequence[str]) -> d
     }
 
 
-def overlap(one: list[list[int]], other: list[list[int]]) -> float:
-    """What share of the hits of the second the first one found, too."""
-    shared = sum(len(set(mine) & set(theirs)) for mine, theirs in zip(one, other, strict=True))
-    return shared / max(1, sum(len(theirs) for theirs in other))
-
-
 def starts(path: str) -> dict[str, float]:
     """Milliseconds to import the package, and to open the file; medians over new processes."""
     command = [sys.executable, "-c", START, path]
@@ -141,9 +138,9 @@ def worker(count: int, asked: int) -> dict[str, Any]:
             keeper.close()
         results["start"] = starts(keepers[0].path)
     hits = {keeper.name: results[keeper.name].pop("hits") for keeper in keepers}
-    ours, *peers = hits
-    results["overlap"] = {peer: overlap(hits[ours], hits[peer]) for peer in peers}
-    results["overlap_of_peers"] = overlap(hits[peers[0]], hits[peers[1]])
+    judged = queries[:JUDGED]
+    shares = Judge([*records, *records[:SINGLE]]).shares(judged, [found[:JUDGED] for found in hits.values()])
+    results["worth"] = dict(zip(hits, shares, strict=True))
     return results
 
 
@@ -189,13 +186,12 @@ def table(measured: dict[str, Any]) -> str:
             f"{row['bytes'] / 1e6:.0f} |"
         )
     start = measured["start"]
-    shares = " and ".join(f"{share:.0%} of those of {peer}" for peer, share in measured["overlap"].items())
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in measured["worth"].items())
     lines += [
         "",
         f"A new process: import {start['import_ms']:.1f} ms, open {start['open_ms']:.1f} ms, the first query "
         f"{start['first_query_ms']:.1f} ms (medians of {STARTS}).",
-        f"Of the ten best hits it finds {shares}; {Sqlite.name} finds {measured['overlap_of_peers']:.0%} of "
-        f"those of {Tantivy.name}, for each weighs words a little differently.",
+        f"What the ten hits are worth, as a share of the ten best by BM25 over every record: {shares}.",
     ]
     return "\n".join(lines)
 
