@@ -34,6 +34,10 @@ class Keeper(ABC):
     def settle(self) -> None:
         """Finish what goes on behind the scenes; nothing more is kept."""
 
+    def merge(self) -> bool:
+        """Merge the parts of the index; false if that has been done already."""
+        return False
+
     def size(self) -> int:
         """Bytes on disk."""
         if os.path.isfile(self.path):
@@ -73,6 +77,12 @@ class Bundle(Keeper):
 
     def settle(self) -> None:
         pass
+
+    def merge(self) -> bool:
+        """As every boot does."""
+        if set(self._bundle.initialize().values()) != {"ready"}:
+            raise SystemExit("not every layer is ready")
+        return True
 
     def close(self) -> None:
         self._bundle.close()
@@ -120,6 +130,10 @@ class Sqlite(Keeper):
 
     def settle(self) -> None:
         pass
+
+    def merge(self) -> bool:
+        self._database.execute("INSERT INTO record_index (record_index) VALUES ('optimize')")
+        return True
 
     def close(self) -> None:
         self._database.close()

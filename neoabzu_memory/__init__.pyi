@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from os import PathLike
 from types import TracebackType
 from typing import Any, TypedDict
@@ -115,14 +115,14 @@ class MemoryBundle:
         """Write to each layer, read it back, check its schema: ``{layer: "ready" | "error: …"}``."""
 
     def remember(
-        self, layer: str, text: str, *, metadata: Mapping[str, Any] | None = None, key: str | None = None
+        self, layer: str, text: str, *, metadata: dict[str, Any] | None = None, key: str | None = None
     ) -> str:
         """Keep a text, and return its id. A record of the layer with the same ``key`` is replaced.
 
         ``text`` has up to 1 MiB, ``metadata`` (a dict of JSON values) 64 KiB, ``key`` 512 bytes.
         """
 
-    def remember_many(self, layer: str, items: Iterable[Mapping[str, Any]]) -> list[str]:
+    def remember_many(self, layer: str, items: Iterable[dict[str, Any]]) -> list[str]:
         """Keep all of ``{"text": …, "metadata": …, "key": …}`` or none, and return their ids.
 
         Up to 100,000 records of 256 MiB together.
@@ -132,7 +132,7 @@ class MemoryBundle:
         self,
         text: str,
         *,
-        layers: Sequence[str] | None = None,
+        layers: Iterable[str] | None = None,
         limit: int = 10,
         deadline: float = 0.25,
     ) -> Answer:
@@ -150,7 +150,7 @@ class MemoryBundle:
     def record_failure(self, component: str, error_class: str, error: str) -> str:
         """Count a failure, keep it in the episodic layer, and return its fingerprint."""
 
-    def record_repair(self, fingerprint: str, repair: Mapping[str, Any], held: bool) -> None:
+    def record_repair(self, fingerprint: str, repair: dict[str, Any], held: bool) -> None:
         """Record that a repair (a dict of JSON values, up to 64 KiB) of a failure held, or did not."""
 
     def recall_repair(self, fingerprint: str) -> list[Repair]:

@@ -26,7 +26,7 @@ def test_the_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_failures_that_are_said_to_be_one_are() -> None:
-    one, other = block("").splitlines()
+    one, other = block("text").splitlines()
     assert one != other and fingerprint("a", "b", one) == fingerprint("a", "b", other)
 
 

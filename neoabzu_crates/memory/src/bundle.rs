@@ -85,18 +85,28 @@ impl Bundle {
     }
 
     /// Writes a record to each layer, finds it, reads it, removes it, and reads what was committed back through
-    /// another connection. What cannot do all of that is not ready.
+    /// another connection. What cannot do all of that is not ready. Indexes in many parts are merged, a part at a time.
     pub fn initialize(&self) -> Vec<(Layer, Result<()>)> {
         let word = probe::word();
         let written =
             self.probe(&word).unwrap_or_else(|error| Layer::ALL.map(|layer| (layer, Err(error.clone()))));
         let read = |(layer, written): (Layer, Result<i64>)| {
-            let outcome = written.and_then(|written| {
-                self.read("read back", |connection| probe::read(connection, layer, &word, written))
-            });
-            (layer, outcome)
+            (layer, written.and_then(|written| self.read_probe(layer, &word, written)))
         };
         written.into_iter().map(read).collect()
+    }
+
+    fn read_probe(&self, layer: Layer, word: &str, written: i64) -> Result<()> {
+        let scattered = self.read("read back", |connection| {
+            probe::read(connection, layer, word, written)?;
+            probe::is_scattered(connection, layer)
+        })?;
+        if scattered {
+            let merged = self.write("merge the index", |transaction| probe::merge(transaction, layer));
+            // Whatever else stands in its way, the layer works as it is.
+            merged.or_else(|error| if error.kind == ErrorKind::Corrupt { Err(error) } else { Ok(()) })?;
+        }
+        Ok(())
     }
 
     fn probe(&self, word: &str) -> Result<[(Layer, Result<i64>); 4]> {

@@ -1,4 +1,4 @@
-//! Whether a layer can be relied on: it is written to, searched and read back.
+//! Whether a layer can be relied on: it is written to, searched and read back; and its index is put in order.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +12,10 @@ use crate::{index_place, schema};
 
 /// A row of each layer that is no record. Its `words` count how often it was written.
 const ROW: i64 = 0;
+/// Parts of an index that are left as they are; a query searches each of them.
+const PARTS: i64 = 2;
+/// Pages of 1,000 bytes that one merge writes at most, so that others do not wait long for the file.
+const MERGED: i64 = 4000;
 
 /// A record is written, found by its word and removed, which is then undone, for the index would keep a trace of it;
 /// what is committed is a row without a place in the index. Gives how often that was written.
@@ -43,6 +47,20 @@ pub(crate) fn read(connection: &Connection, layer: Layer, word: &str, written: i
         return Ok(());
     }
     Err(lost("what was committed"))
+}
+
+/// Whether many small writes have left the index in many parts.
+pub(crate) fn is_scattered(connection: &Connection, layer: Layer) -> Result<bool> {
+    let sql = format!("SELECT count(DISTINCT segid) FROM {layer}_index_idx");
+    let parts: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+    Ok(parts > PARTS)
+}
+
+/// Merges the parts of the index, or goes on with it. <https://www.sqlite.org/fts5.html#the_merge_command>
+pub(crate) fn merge(transaction: &Connection, layer: Layer) -> Result<()> {
+    let sql = format!("INSERT INTO {layer}_index({layer}_index, rank) VALUES('merge', -{MERGED})");
+    transaction.execute(&sql, [])?;
+    Ok(())
 }
 
 pub(crate) fn lost(what: &str) -> Error {

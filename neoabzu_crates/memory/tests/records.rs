@@ -189,3 +189,27 @@ fn initialising_leaves_no_record_behind() {
     assert!(stats.layers.iter().all(|(_, layer)| layer.schema == SCHEMA && layer.words == 0));
     assert!(texts(&bundle, &format!("probe{:x}", std::process::id())).is_empty());
 }
+
+#[test]
+fn initialising_merges_what_many_writes_left_in_parts() {
+    let folder = TempDir::new().unwrap();
+    let bundle = open(&file(&folder));
+    for batch in 0..40 {
+        let records: Vec<Record> =
+            (0..batch % 7 + 1).map(|n| Record::new(format!("shared batch{batch} n{n}"))).collect();
+        bundle.remember_many(Layer::Semantic, &records).unwrap();
+    }
+    bundle.forget("semantic-3".parse().unwrap()).unwrap();
+    let parts = || -> i64 {
+        let connection = Connection::open(file(&folder)).unwrap();
+        let sql = "SELECT count(DISTINCT segid) FROM semantic_index_idx";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let (before, records, found) = (parts(), counts(&bundle), texts(&bundle, "shared batch17"));
+    assert!(before > 2, "there is nothing to merge: {before}");
+    open(&file(&folder));
+    assert_eq!(parts(), 1);
+    assert_eq!((counts(&bundle), texts(&bundle, "shared batch17")), (records, found));
+    drop(bundle);
+    check_integrity(&file(&folder));
+}
