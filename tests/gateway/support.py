@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -198,11 +198,13 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway(folder: Path, config: Mapping[str, Any], *arguments: str, **environ: str) -> Iterator[Gateway]:
-    """Run the gateway with a configuration; it must end well when it is told to stop."""
+def gateway(
+    folder: Path, config: Mapping[str, Any], *arguments: str, prefix: Sequence[str] = (), **environ: str
+) -> Iterator[Gateway]:
+    """Run the gateway with a configuration, under a command that executes it; it must end well when it is told to."""
     path = folder / "crown.json"
     path.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "neoabzu_crown", "--config", str(path), *arguments]
+    command = [*prefix, sys.executable, "-m", "neoabzu_crown", "--config", str(path), *arguments]
     with (folder / "gateway.log").open("w") as log:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, env=environment(**environ), text=True

@@ -213,7 +213,7 @@ def test_bad_configuration(k2: Servant, changes: dict[str, Any], words: str) -> 
     assert "pa55w0rd" not in str(failed.value) and "Evil" not in str(failed.value)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n", "\ud800", 7, None])
+@pytest.mark.parametrize("prompt", ["", " \n", "\ud800", b"bytes", 7, None, "x" * (10 << 20)])
 def test_bad_prompts(k2: Servant, prompt: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):
         kimicho.fallback_k2(prompt)
