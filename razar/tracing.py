@@ -1,6 +1,6 @@
 """Spans of a boot, through the OpenTelemetry API alone; nothing at all without it.
 
-One boot is one trace: the root ``razar.boot.job`` with a child for every phase, environment, ignition
+One boot is one trace: the root ``razar.boot`` with a child for every phase, environment, ignition
 (which has a child for the wait for its first healthy probe), handshake, memory, core evaluation,
 handover and patch. Where spans go is the business of the SDK that the operator configured.
 """
@@ -19,7 +19,7 @@ from razar.utils.redaction import one_line
 __all__ = ["NO_SPAN", "BootTrace", "Span", "Tracer", "wanted"]
 
 #: Names of spans.
-BOOT = "razar.boot.job"
+BOOT = "razar.boot"
 PHASE = "razar.phase"
 ENVIRONMENT = "razar.environment"
 IGNITION = "razar.ignition"

@@ -169,15 +169,15 @@ def test_one_boot_is_one_trace(mission: Make, tmp_path: Path) -> None:
         for span in found
     )
     assert tree == [
-        ("razar.boot.job", "", ""),
-        ("razar.core_evaluation", "", "razar.boot.job"),
+        ("razar.boot", "", ""),
+        ("razar.core_evaluation", "", "razar.boot"),
         ("razar.environment", "core", "razar.phase"),
         ("razar.handshake", "", "razar.phase"),
         ("razar.ignition", "a", "razar.phase"),
         ("razar.ignition", "b", "razar.phase"),
-        ("razar.memory", "", "razar.boot.job"),
-        ("razar.phase", "ignition", "razar.boot.job"),
-        ("razar.phase", "prepare", "razar.boot.job"),
+        ("razar.memory", "", "razar.boot"),
+        ("razar.phase", "ignition", "razar.boot"),
+        ("razar.phase", "prepare", "razar.boot"),
         ("razar.probe_wait", "a", "razar.ignition"),
         ("razar.probe_wait", "b", "razar.ignition"),
     ]
@@ -209,7 +209,7 @@ def test_a_boot_that_fails_early_is_a_failed_trace(mission: Make, tmp_path: Path
         one.signal(2)
     assert one.wait() == {"crown": 3, "environment": 4, "interrupt": 130}[kind]
     found = spans(one)
-    [root] = [span for span in found if span["name"] == "razar.boot.job"]
+    [root] = [span for span in found if span["name"] == "razar.boot"]
     assert len({span["trace"] for span in found}) == 1
     if kind == "interrupt":
         assert root["razar.outcome"] in ("interrupted", "stopped")

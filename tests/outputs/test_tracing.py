@@ -73,7 +73,7 @@ def test_one_boot_is_one_trace_with_the_right_parents(recorder: Recorder) -> Non
     handover.end()
     boot.close()
 
-    root = recorder.one("razar.boot.job")
+    root = recorder.one("razar.boot")
     assert root.parent is None
     assert len({span.context.trace_id for span in recorder.spans()}) == 1
     phases = {name: recorder.one("razar.phase", phase=name) for name in ("environments", "crown", "ignition")}
@@ -107,7 +107,7 @@ def test_times_outcomes_and_attributes_come_from_the_facts(recorder: Recorder) -
     bad = recorder.one("razar.ignition", component="bad")
     assert bad.status.status_code is StatusCode.ERROR
     assert bad.status.description == "exited with code 1 before it was healthy"
-    root = recorder.one("razar.boot.job")
+    root = recorder.one("razar.boot")
     assert (root.attributes or {})["razar.outcome"] == "failed" and root.end_time == int((BEGAN + 1.25) * 1e9)
     assert (root.attributes or {})["razar.boot_id"] == "boot-1"
     assert root.status.status_code is StatusCode.ERROR
@@ -117,7 +117,7 @@ def test_a_restart_after_the_boot_is_a_trace_of_its_own_linked_to_it(recorder: R
     boot = BootTrace(Tracer(), "demo", "boot-1", at=BEGAN)
     story = Story(component("a")).begin().prove("a").exit("a", 1).timer("a", "backoff", 1.0).prove("a")
     story.tell(boot)
-    root = recorder.one("razar.boot.job")
+    root = recorder.one("razar.boot")
     again = recorder.one("razar.ignition", incarnation=2)
     assert again.parent is None and again.context.trace_id != root.context.trace_id
     assert [link.context.span_id for link in again.links] == [_id(root)]
@@ -130,19 +130,19 @@ def test_a_boot_that_is_interrupted_ends_every_span(recorder: Recorder) -> None:
     boot.close("interrupted", "SIGINT", BEGAN + 5)
     boot.close()
     assert sorted(span.name for span in recorder.spans()) == [
-        "razar.boot.job",
+        "razar.boot",
         "razar.ignition",
         "razar.phase",
         "razar.probe_wait",
     ]
-    assert recorder.one("razar.boot.job").status.description == "SIGINT"
+    assert recorder.one("razar.boot").status.description == "SIGINT"
 
 
 def test_a_shutdown_before_the_boot_has_ended_is_in_the_trace(recorder: Recorder) -> None:
     boot = BootTrace(Tracer(), "demo", "boot-1", at=BEGAN)
     story = Story(component("a")).begin().spawn("a").take(events.ShutdownRequested("SIGTERM")).exit("a", None)
     story.tell(boot)
-    assert (recorder.one("razar.boot.job").attributes or {})["razar.outcome"] == "stopped"
+    assert (recorder.one("razar.boot").attributes or {})["razar.outcome"] == "stopped"
 
 
 def test_traceparent_names_the_span_of_the_component_or_the_boot(recorder: Recorder) -> None:
@@ -168,7 +168,7 @@ def test_errors_in_spans_hold_no_secrets(recorder: Recorder) -> None:
 def test_the_running_thread_is_nobodys_parent(recorder: Recorder) -> None:
     with trace.get_tracer("other").start_as_current_span("other"):
         BootTrace(Tracer(), "demo", "boot-1").close()
-    assert recorder.one("razar.boot.job").parent is None
+    assert recorder.one("razar.boot").parent is None
 
 
 def test_with_the_api_but_no_sdk_nothing_is_recorded_and_nothing_breaks(
