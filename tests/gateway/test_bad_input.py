@@ -82,6 +82,8 @@ def test_bodies(at: Gateway, content: bytes, status: int, words: str) -> None:
 def test_paths_and_methods(at: Gateway) -> None:
     assert httpx.get(f"{at.url}/nothing").status_code == 404
     assert httpx.get(f"{at.url}/v1/chat/completions").status_code == 405
+    plain = httpx.get(f"{at.url}/crown")
+    assert (plain.status_code, plain.json()["error"]["code"]) == (426, "no_websocket")
     assert httpx.get(f"{at.url}/healthz").json() == {"status": "ok"}
 
 
