@@ -49,6 +49,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _allow_many_connections() -> None:
+    """Raise the limit on open files to what is permitted: each connection takes one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the first line on stdout is the URL. Returns the exit status."""
     parser = _parser()
@@ -65,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         parser.error(f"--config {options.config} cannot be used: {reason}")
+    _allow_many_connections()
     try:
         serve(
             config,

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -37,10 +37,11 @@ class Handler(BaseHTTPRequestHandler):
         self.server.servant.requests.append(
             (self.path, {name.lower(): text for name, text in self.headers.items()}, body)
         )
+        self.server.servant.clients.add(self.client_address)
         self.server.servant.behaviour(self, body)
 
     def do_GET(self) -> None:
-        self.answer(200, {"object": "list", "data": []})
+        self.answer(self.server.servant.look, {"object": "list", "data": []})
 
     def answer(self, status: int, value: object, headers: Mapping[str, str] | None = None) -> None:
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
@@ -70,6 +71,10 @@ class Servant:
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.behaviour: Behaviour = says("hello")
+        #: The status for those who only look whether it is there.
+        self.look = 200
+        #: The ends of the connections that requests came over.
+        self.clients: set[tuple[str, int]] = set()
         #: Set when the test ends, so that what hangs lets go.
         self.over = threading.Event()
         self._server = Server(("127.0.0.1", 0), Handler)
@@ -198,11 +203,13 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def gateway(folder: Path, config: Mapping[str, Any], *arguments: str, **environ: str) -> Iterator[Gateway]:
-    """Run the gateway with a configuration; it must end well when it is told to stop."""
+def gateway(
+    folder: Path, config: Mapping[str, Any], *arguments: str, prefix: Sequence[str] = (), **environ: str
+) -> Iterator[Gateway]:
+    """Run the gateway with a configuration, under a command that executes it; it must end well when it is told to."""
     path = folder / "crown.json"
     path.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "neoabzu_crown", "--config", str(path), *arguments]
+    command = [*prefix, sys.executable, "-m", "neoabzu_crown", "--config", str(path), *arguments]
     with (folder / "gateway.log").open("w") as log:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=log, env=environment(**environ), text=True

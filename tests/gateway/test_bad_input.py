@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +18,8 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.gateway.support import Gateway, Servant, gateway, servant
+import neoabzu_crown as crown
+from tests.gateway.support import Gateway, Handler, Servant, gateway, servant
 
 BODY = {"model": "crown", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -77,6 +82,8 @@ def test_bodies(at: Gateway, content: bytes, status: int, words: str) -> None:
 def test_paths_and_methods(at: Gateway) -> None:
     assert httpx.get(f"{at.url}/nothing").status_code == 404
     assert httpx.get(f"{at.url}/v1/chat/completions").status_code == 405
+    plain = httpx.get(f"{at.url}/crown")
+    assert (plain.status_code, plain.json()["error"]["code"]) == (426, "no_websocket")
     assert httpx.get(f"{at.url}/healthz").json() == {"status": "ok"}
 
 
@@ -133,9 +140,6 @@ def test_slow_clients_are_cut_off(upstream: Servant, tmp_path: Path) -> None:
         "c.serve({'servants': [{'name': 'a', 'url': sys.argv[1]}]}, header_timeout=0.5, body_timeout=0.5,"
         " ready=lambda g: print(g.url, flush=True))"
     )
-    import subprocess
-    import sys
-
     with subprocess.Popen([sys.executable, "-c", script, upstream.url], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -149,25 +153,93 @@ def test_slow_clients_are_cut_off(upstream: Servant, tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
-def test_ten_thousand_idle_connections(at: Gateway) -> None:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 10_000
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], wanted + 500), limit[1]))
-    server = int(Path(f"/proc/{at.process.pid}/limits").read_text().split("Max open files")[1].split()[0])
-    count = min(wanted, min(limit[1], server) - 500)
+def test_ten_thousand_idle_connections(upstream: Servant, tmp_path: Path) -> None:
+    """Started with the usual limit of 1,024 open files the gateway takes what it is permitted."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    count = 10_000
+    if hard != resource.RLIM_INFINITY and hard < count + 500:
+        pytest.skip(f"this machine permits {hard} open files a process")
+    config = {"servants": [{"name": "a", "url": upstream.url}], "kimicho": False}
+    low = ("sh", "-c", 'ulimit -Sn 1024; exec "$0" "$@"')
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + 500), hard))
     try:
-        with ExitStack() as stack:
+        with gateway(tmp_path, config, prefix=low) as at, ExitStack() as stack:
             for _ in range(count):
                 stack.enter_context(socket.create_connection(("127.0.0.1", at.port), timeout=10))
             answer = httpx.post(f"{at.url}/v1/chat/completions", json=BODY, timeout=20)
             assert answer.status_code == 200
             text = httpx.get(f"{at.url}/metrics", timeout=20).text
-            open_now = next(
-                float(x.split()[1]) for x in text.splitlines() if x.startswith("crown_connections ")
-            )
-            assert open_now >= count
+            [connections] = re.findall(r"^crown_connections (\d+)", text, re.MULTILINE)
+            assert int(connections) > count and "crown_connections_turned_away_total 0" in text
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_connections_beyond_the_limit_are_closed_and_counted(upstream: Servant) -> None:
+    server = crown.Gateway(crown.Router({"servants": [], "kimicho": False}), max_connections=2)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        with httpx.Client() as one, httpx.Client() as other:
+            for client in (one, other):
+                assert client.get(f"{server.url}/healthz").status_code == 200
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as third:
+                assert third.recv(1) == b""
+            assert "crown_connections_turned_away_total 1" in one.get(f"{server.url}/metrics").text
+    finally:
+        server.stop()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"traceparent: 00-x\x0bX-Evil: 1",
+        b"traceparent: 00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01\r\n X-Evil: 1",
+        b"X-A: 1\rX-Evil: 1",
+        b"X-A: 1\nX-Evil: 1",
+        b"authorization: Bearer \xff",
+    ],
+)
+def test_headers_go_no_further(at: Gateway, upstream: Servant, header: bytes) -> None:
+    """Whatever is put into a request's head, a servant gets the head that the gateway makes."""
+    upstream.requests.clear()
+    body = json.dumps(BODY | {"metadata": {"a": "b\r\nX-Evil: 1"}, "user": "u\r\nX-Evil: 1"}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    answer = raw(at, head + header + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert answer.split(b" ")[1] in (b"200", b"400") and b"x-evil" not in answer.lower().split(b"\r\n\r\n")[0]
+    for _, headers, _ in upstream.requests:
+        assert headers.keys() <= {"host", "accept", "content-type", "content-length", "user-agent"}, headers
+
+
+def test_credentials_of_a_servant_are_shown_nowhere(upstream: Servant, tmp_path: Path) -> None:
+    def tells(handler: Handler, body: dict[str, Any]) -> None:
+        said = {"error": {"message": f"no: {handler.headers['authorization']}"}}
+        if not body.get("stream"):
+            handler.answer(500, said)
+            return
+        handler.send_response(200)
+        handler.send_header("content-type", "text/event-stream")
+        handler.end_headers()
+        handler.wfile.write(b"data: " + json.dumps(said).encode() + b"\n\n")
+        handler.close_connection = True
+
+    with servant(tells) as one:
+        url = one.url.replace("http://", "http://crown:pa55w0rd@")
+        other = {"name": "b", "url": one.url, "api_key_env": "KEY_OF_B"}
+        config = {"servants": [{"name": "a", "url": url}, other], "kimicho": {"endpoint": url}}
+        with gateway(tmp_path, config, KEY_OF_B="sk-of-the-other") as at:
+            told = [
+                httpx.post(f"{at.url}/v1/chat/completions", json=BODY | more)
+                for more in ({}, {"stream": True})
+            ]
+            told += [httpx.get(f"{at.url}/{path}") for path in ("metrics", "readyz", "v1/models", "healthz")]
+            listed = Path(f"/proc/{at.process.pid}/cmdline").read_text()
+        texts = [f"{answer.headers} {answer.text}" for answer in told]
+    assert told[0].status_code == 502 and len(one.requests) >= 6
+    for text in [*texts, listed, (tmp_path / "gateway.log").read_text()]:
+        for secret in ("pa55w0rd", "Y3Jvd246cGE1NXcwcmQ", "sk-of-the-other"):
+            assert secret not in text
 
 
 def test_the_metrics_are_openmetrics(at: Gateway) -> None:

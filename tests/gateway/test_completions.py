@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,8 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from neoabzu_crown import Gateway as Served
+from neoabzu_crown import Router
 from tests.gateway.support import (
     MARKED,
     TOOL_CALL,
@@ -27,6 +30,7 @@ from tests.gateway.support import (
     servant,
     streams,
 )
+from tests.support.waiting import until_sync
 
 USER: list[Any] = [{"role": "user", "content": "hello there"}]
 TOOLS: list[Any] = [{"type": "function", "function": {"name": "fix", "parameters": {"type": "object"}}}]
@@ -197,6 +201,31 @@ def test_servants_that_are_gone_come_back(tmp_path: Path) -> None:
                 break
         assert answer.choices[0].message.content == "back"
         assert httpx.get(f"{at.url}/readyz").json()["servants"] == {"a": True, "b": True}
+
+
+def test_connections_to_servants_are_kept(tmp_path: Path) -> None:
+    with crowned(tmp_path, count=1) as (at, [first]):
+        for _ in range(5):
+            client(at).chat.completions.create(model="crown", messages=USER)
+            with client(at).chat.completions.create(model="crown", messages=USER, stream=True) as stream:
+                assert len(list(stream)) == 2
+        assert (len(first.requests), len(first.clients)) == (10, 1)
+
+
+def test_a_servant_nobody_asks_is_looked_at() -> None:
+    """Active health: it goes down and comes back without a request that finds out."""
+    with servant() as one:
+        router = Router({"servants": [{"name": "a", "url": one.url}], "kimicho": False})
+        server = Served(router, probe_interval=0.02)
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        try:
+            for one.look, status in ((500, 503), (200, 200), (500, 503)):
+                until_sync(lambda: httpx.get(f"{server.url}/readyz").status_code == status)  # noqa: B023
+            assert one.requests == []
+        finally:
+            server.stop()
+            thread.join()
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -49,6 +49,12 @@ def test_a_prompt_is_answered(k2: Servant) -> None:
     assert body == {"messages": [{"role": "user", "content": "hi"}], "model": "kimi-k2"}
 
 
+def test_connections_are_kept(k2: Servant) -> None:
+    for _ in range(5):
+        kimicho.fallback_k2("hi")
+    assert (len(k2.requests), len(k2.clients)) == (5, 1)
+
+
 def test_a_full_url_is_used_as_it_is(k2: Servant) -> None:
     kimicho.init_kimicho(f"http://127.0.0.1:{k2.port}/deep/chat/completions?v=1", timeout=1)
     kimicho.fallback_k2("hi")
@@ -213,7 +219,7 @@ def test_bad_configuration(k2: Servant, changes: dict[str, Any], words: str) -> 
     assert "pa55w0rd" not in str(failed.value) and "Evil" not in str(failed.value)
 
 
-@pytest.mark.parametrize("prompt", ["", " \n", "\ud800", 7, None])
+@pytest.mark.parametrize("prompt", ["", " \n", "\ud800", b"bytes", 7, None, "x" * (10 << 20)])
 def test_bad_prompts(k2: Servant, prompt: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):
         kimicho.fallback_k2(prompt)

@@ -15,6 +15,8 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::traceparent::is_traceparent;
 
+/// The largest request that is made, in bytes.
+pub const MAX_REQUEST: usize = 8 << 20;
 /// The largest answer that is read, in bytes.
 pub const MAX_ANSWER: u64 = 8 << 20;
 /// The first pause before another try; each is twice the one before.
@@ -65,7 +67,7 @@ impl Client {
         traceparent: Option<&str>,
         limit: Duration,
     ) -> Result<Value, Error> {
-        let (body, marked) = self.body(body);
+        let (body, marked) = self.body(body)?;
         let end = Instant::now() + self.settings.timeout.saturating_mul(3).min(limit);
         let mut attempts = 0;
         loop {
@@ -97,7 +99,7 @@ impl Client {
         traceparent: Option<&str>,
         limit: Duration,
     ) -> Result<Value, Error> {
-        let (body, marked) = self.body(body);
+        let (body, marked) = self.body(body)?;
         let outcome = self.post(&body, marked, traceparent, limit);
         outcome.map_err(|error| Error { attempts: 1, ..error })
     }
@@ -120,7 +122,7 @@ impl Client {
     }
 
     /// The text to post, and whether the answer may hold tool calls written as text.
-    fn body(&self, body: &Map<String, Value>) -> (String, bool) {
+    fn body(&self, body: &Map<String, Value>) -> Result<(String, bool), Error> {
         let tools = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let mut body = body.clone();
         if let Some(model) = &self.settings.model {
@@ -128,7 +130,12 @@ impl Client {
         }
         body.shift_remove("stream");
         body.shift_remove("stream_options");
-        (Value::Object(body).to_string(), tools || self.settings.marked)
+        let text = Value::Object(body).to_string();
+        if text.len() > MAX_REQUEST {
+            let message = format!("the request has {} bytes; at most {MAX_REQUEST} are sent", text.len());
+            return Err(Error { code: Some("too_large".to_owned()), ..Error::new(Kind::Refused, message) });
+        }
+        Ok((text, tools || self.settings.marked))
     }
 
     /// The agent, made anew in a process that was forked: two processes must not share connections.

@@ -17,7 +17,7 @@ mod traceparent;
 
 pub use answer::normalise;
 pub use breaker::Breaker;
-pub use client::{Client, MAX_ANSWER};
+pub use client::{Client, MAX_ANSWER, MAX_REQUEST};
 pub use endpoint::Endpoint;
 pub use error::{Error, Kind, explain, wait_asked_for};
 pub use secret::{MASK, Secret, clean};

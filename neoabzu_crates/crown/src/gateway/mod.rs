@@ -165,8 +165,7 @@ impl Gateway {
         server
             .timer(TokioTimer::new())
             .header_read_timeout(self.settings.header_timeout)
-            .max_header_size(self.settings.max_header)
-            .pipeline_flush(true);
+            .max_header_size(self.settings.max_header);
         let room = Arc::new(Semaphore::new(self.settings.max_connections));
         let probing = tokio::spawn(probe(shared.clone(), self.settings.probe_interval));
         let mut stop = self.stop.subscribe();

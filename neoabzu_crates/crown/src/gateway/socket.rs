@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
@@ -21,8 +22,11 @@ const CLOSE: Duration = Duration::from_millis(500);
 pub async fn crown(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return error(426, "no_websocket", "a websocket is spoken here");
+    };
     let trace = shared.trace("crown.handshake", &headers);
     let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).protocols([SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{Stream, unfold};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use neoabzu_kimicho::{Error, Kind, clean};
+use neoabzu_kimicho::{Error, Kind, Secret, clean};
 use serde_json::{Map, Value, json};
 
 use crate::complete::UnderWay;
@@ -67,13 +67,13 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(b"data:").map(<[u8]>::trim_ascii)
 }
 
-/// The message, if the first event is an error.
-pub fn error_in(lines: &[u8]) -> Option<String> {
+/// The message, without the secrets given, if the first event is an error.
+pub fn error_in(lines: &[u8], secrets: &[&Secret]) -> Option<String> {
     let first = lines.split(|byte| *byte == b'\n').find_map(data_of)?;
     let event: Value = serde_json::from_slice(first).ok()?;
     let error = event.get("error").filter(|error| !error.is_null())?;
     let message = error.get("message").unwrap_or(error).as_str().unwrap_or("no message");
-    Some(clean(message, 300, &[]))
+    Some(clean(message, 300, secrets))
 }
 
 /// An error as an event, after whatever came before it.
@@ -197,11 +197,15 @@ mod tests {
     #[test]
     fn a_stream_may_begin_with_an_error() {
         assert_eq!(
-            error_in(b": hi\ndata: {\"error\": {\"message\": \"no\\nroom\"}}\n\n").as_deref(),
-            Some("no room")
+            error_in(
+                b": hi\ndata: {\"error\": {\"message\": \"no\\nroom for sk-1\"}}\n\n",
+                &[&Secret::new("sk-1")]
+            )
+            .as_deref(),
+            Some("no room for ***")
         );
-        assert_eq!(error_in(b"data: {\"choices\": []}\n\n"), None);
-        assert_eq!(error_in(b"data: [DONE]\n\n"), None);
+        assert_eq!(error_in(b"data: {\"choices\": []}\n\n", &[]), None);
+        assert_eq!(error_in(b"data: [DONE]\n\n", &[]), None);
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Upstream {
                     .ok_or_else(|| broken(servant))?;
                 let Ok(data) = frame.into_data() else { continue };
                 let first = lines.feed(&data).map_err(|fault| malformed(servant, fault))?;
-                if let Some(message) = error_in(&first) {
+                if let Some(message) = error_in(&first, &secrets(servant)) {
                     return Err(malformed(servant, &format!("the stream begins with an error: {message}")));
                 }
                 if first.iter().any(|byte| !byte.is_ascii_whitespace()) {
@@ -175,7 +175,7 @@ async fn read_whole(servant: &Servant, response: Response<Incoming>, marked: boo
     let wait = wait_asked_for(|name| response.headers().get(name)?.to_str().ok());
     let limit = usize::try_from(MAX_ANSWER).unwrap_or(usize::MAX);
     let read = Limited::new(response.into_body(), limit).collect().await;
-    let secrets: Vec<&Secret> = servant.key.iter().chain(servant.endpoint.basic.as_ref()).collect();
+    let secrets = secrets(servant);
     if !(200..300).contains(&status) {
         let body = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         return Err(explain(&format!("servant {}", servant.name), status, &body, wait, &secrets));
@@ -186,6 +186,11 @@ async fn read_whole(servant: &Servant, response: Response<Incoming>, marked: boo
     })?;
     let answer = normalise(&body.to_bytes(), marked, &secrets);
     answer.map_err(|error| Error { status: Some(status), ..malformed(servant, &error.message) })
+}
+
+/// What a servant is shown and must not be repeated.
+fn secrets(servant: &Servant) -> Vec<&Secret> {
+    servant.key.iter().chain(servant.endpoint.basic.as_ref()).collect()
 }
 
 fn late(servant: &Servant) -> Error {
