@@ -18,10 +18,12 @@ from agents.razar.errors import (
     BrokenConnectionError,
     ConfigurationError,
     ProposalRefusedError,
+    QuotaError,
 )
 from agents.razar.masked_export import harvest
 from agents.razar.own_keys import OwnKeys
 from agents.razar.providers.material import receipt
+from agents.razar.providers.told import told_error
 from agents.razar.providers.words import FURTHER, first_words, proposal_of
 from agents.razar.workspace import Workspace, handed_on, workspace
 from razar.utils.redaction import one_line
@@ -80,8 +82,7 @@ async def accounted(seconds: float, talk: AcpTask) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        error = AgentTimeoutError(f"{talk.who}: gave up after {seconds:g} s")
-        raise talk.account(error) from None
+        raise talk.account(talk.late(seconds)) from None
     except AgentError as error:
         raise talk.account(error) from None
 
@@ -96,7 +97,20 @@ class AcpTask:
         self.requests = 0
         self.tokens: int | None = None
         self.began = False
+        #: What its model's service said over and over, where that can be known.
+        self.trouble: str | None = None
         self._keys = keys
+
+    def late(self, seconds: float) -> AgentError:
+        """The error of a deadline that passed."""
+        text = f"{self.who}: gave up after {seconds:g} s"
+        if self.trouble is None:
+            return AgentTimeoutError(text)
+        words = self._keys.text(self.trouble)
+        error = told_error(self.who, None, words, {"statusCode": 429})
+        if isinstance(error, QuotaError):  # Only the words tell it from a service that is merely busy.
+            return error
+        return AgentTimeoutError(f"{text}, in which its model kept failing: {one_line(words, 200)}")
 
     def account(self, error: AgentError) -> AgentError:
         """Put into an error what had been sent, and what that took."""
@@ -115,7 +129,7 @@ class AcpTask:
         client = Client(place.copy.folder, collected)
         async with AgentProcess(self.who, argv, cwd=place.copy.folder, env=env) as process:
             self.sent += place.copy.sent  # From now on it can read and send them.
-            talk = Conversation(self.who, process, client, place.copy.folder)
+            talk = Conversation(self.who, process, client, place.copy.folder, self._keys)
             try:
                 await talk.begin()
                 self.began = True
