@@ -131,6 +131,9 @@ class Agent:
         while True:
             await self.say("more and more ")
 
+    async def do_huge(self, words: str) -> None:
+        await self.say("x" * (17 << 20))
+
     async def do_turns(self, words: str) -> None:
         await self.offer(f"src/file{self._turns}.py", None, f"n = {self._turns}\n")
 

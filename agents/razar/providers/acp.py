@@ -31,6 +31,7 @@ from razar.utils.redaction import one_line
 __all__ = ["AcpAgent", "AcpTask", "accounted", "acp_agent", "installed"]
 
 COMMAND = "RAZAR_ACP_COMMAND"
+HOME = "RAZAR_ACP_HOME"
 #: Turns after which an agent that still edits is not asked to go on.
 TURNS = 12
 _STOPPED = {
@@ -55,6 +56,11 @@ class AcpAgent:
         self._argv = tuple(argv)
         self._environ = environ
         self._handed = handed_on(environ)
+        self._home = environ.get(HOME, "").strip() or None
+        if self._home is not None and not (os.path.isabs(self._home) and os.path.isdir(self._home)):
+            raise ConfigurationError(
+                f"{HOME}: found {self._home[:200]!r}, expected the absolute path of a folder"
+            )
         self.endpoint = f"acp:{os.path.basename(self._argv[0])}"
 
     def __repr__(self) -> str:
@@ -71,7 +77,7 @@ class AcpAgent:
             more = dict(self._handed)
             if task.traceparent is not None:
                 more["TRACEPARENT"] = task.traceparent
-            env = place.environment(self._environ, more)
+            env = place.environment(self._environ, more, home=self._home)
             return await talk.run(task, place, self._argv, env)
 
 
