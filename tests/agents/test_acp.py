@@ -167,10 +167,15 @@ async def test_what_an_agent_is_given(task: Task) -> None:
     handed = {"RAZAR_AGENT_ENV": "MODEL_KEY, UNSET_ONE", "MODEL_KEY": "m-key-0123456789", "OTHER_KEY": SECRET}
     with pytest.raises(ProposalRefusedError, match="repeats our own key"):
         await ask(task, "tell", **handed)
-    found = await ask(task, "tell", **(handed | {"MODEL_KEY": "short"}), LC_ALL="C.UTF-8")
+    traced = task_in(Path(task.root), traceparent="00-aa-bb-01")
+    found = await ask(traced, "tell", **(handed | {"MODEL_KEY": "short"}), LC_ALL="C.UTF-8")
     [told] = after(task, found).values()
     lines = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
-    assert lines["MODEL_KEY"] == "short" and lines["LC_ALL"] == "C.UTF-8"
+    assert (
+        lines["TRACEPARENT"] == "00-aa-bb-01"
+        and lines["MODEL_KEY"] == "short"
+        and lines["LC_ALL"] == "C.UTF-8"
+    )
     assert "OTHER_KEY" not in lines and SECRET not in told and "RAZAR_ACP_COMMAND" not in lines
     assert lines["HOME"].endswith("/home") and lines["HOME"] != os.environ.get("HOME")
     assert "settings.py" in told and ".env" not in told and "razar.log" not in told

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,7 @@ from agents.razar.errors import (
     ProposalRefusedError,
     QuotaError,
 )
+from agents.razar.http_async import in_thread
 from agents.razar.masked_export import harvest
 from agents.razar.own_keys import OwnKeys
 from agents.razar.providers.material import receipt
@@ -40,6 +42,10 @@ _STOPPED = {
     "refusal": "it does not want to do this",
     "cancelled": "it was cancelled",
 }
+
+
+def _leave() -> None:
+    """A thread that ends by itself, soon enough."""
 
 
 def installed() -> bool:
@@ -129,13 +135,13 @@ class AcpTask:
         self, task: Task, place: Workspace, argv: Sequence[str], env: Mapping[str, str]
     ) -> Suggestion:
         """Start the agent, hold the conversation, end the agent, and take what it proposed."""
-        from agents.razar.providers.acp_client import Client, Conversation
-
+        # Both may take a while, and the loop that waits here watches over components.
+        parts = await in_thread(lambda: import_module("agents.razar.providers.acp_client"), _leave)
         collected = Collected(place.copy)
-        client = Client(place.copy.folder, collected)
+        client = parts.Client(place.copy.folder, collected)
         async with AgentProcess(self.who, argv, cwd=place.copy.folder, env=env) as process:
             self.sent += place.copy.sent  # From now on it can read and send them.
-            talk = Conversation(self.who, process, client, place.copy.folder, self._keys)
+            talk = parts.Conversation(self.who, process, client, place.copy.folder, self._keys)
             try:
                 await talk.begin()
                 self.began = True
@@ -147,7 +153,7 @@ class AcpTask:
                 raise
             finally:
                 await talk.close()
-        edits = collected.edits(harvest(place.copy))
+        edits = await in_thread(lambda: collected.edits(harvest(place.copy)), _leave)
         if not edits:
             raise ProposalRefusedError("the answer is refused: it holds no edit: only prose")
         proposal = proposal_of(edits, client.said, self.who)

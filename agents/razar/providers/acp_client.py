@@ -138,7 +138,8 @@ class _Wire:
         self.fault: AgentError | None = None
 
     async def send(self, message: dict[str, Any]) -> None:
-        await self._process.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        # The package's own words on an unsound request may hold what JSON does not know.
+        await self._process.write(json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n")
 
     async def receive(self) -> dict[str, Any] | None:
         while True:
