@@ -83,11 +83,9 @@ def _made(name: str, environ: Mapping[str, str]) -> RepairAgent:
 
         near = get_close_matches(name, RUNGS, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(RUNGS)}"
-        raise ConfigurationError(f'repair.ladder names the agent "{name[:100]}", which is not known; {hint}')
+        raise ConfigurationError(f'no agent is called "{name[:100]}"; {hint}')
     if not _set(environ, name) and not _on_path(environ, name):
-        raise ConfigurationError(
-            f"repair.ladder names {name}, which is not configured: {_VARIABLES[name][0]} is not set"
-        )
+        raise ConfigurationError(f"the agent {name} is not configured: {_VARIABLES[name][0]} is not set")
     return _MAKERS[name](environ)
 
 

@@ -21,7 +21,7 @@ __all__ = ["Shown", "edits_between", "hunks", "merged"]
 #: Files that may be given whole where no edit is certain, in characters.
 _WHOLE = 64 << 10
 #: Lines that are compared one by one; a longer stretch counts as changed as a whole.
-_COMPARED = 4000
+_COMPARED = 2000
 #: Lines before and after a change that may be needed to name its place.
 _AROUND = 60
 

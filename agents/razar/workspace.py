@@ -31,18 +31,21 @@ class Workspace(Struct, frozen=True, kw_only=True):
     home: str
     copy: MaskedExport
 
-    def environment(self, environ: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
-        """What a program started here gets, and nothing else."""
+    def environment(
+        self, environ: Mapping[str, str], more: Mapping[str, str], *, home: str | None = None
+    ) -> dict[str, str]:
+        """What a program started here gets, and nothing else; ``home`` is one that it keeps."""
+        home = home or self.home
         usual = {name: value for name, value in environ.items() if _USUAL.fullmatch(name)}
         usual.setdefault("PATH", os.defpath)
         places = {
-            "HOME": self.home,
+            "HOME": home,
             "TMPDIR": os.path.join(self.home, "tmp"),
-            "XDG_CACHE_HOME": os.path.join(self.home, ".cache"),
-            "XDG_CONFIG_HOME": os.path.join(self.home, ".config"),
-            "XDG_DATA_HOME": os.path.join(self.home, ".local", "share"),
+            "XDG_CACHE_HOME": os.path.join(home, ".cache"),
+            "XDG_CONFIG_HOME": os.path.join(home, ".config"),
+            "XDG_DATA_HOME": os.path.join(home, ".local", "share"),
             "XDG_RUNTIME_DIR": os.path.join(self.home, "tmp"),
-            "XDG_STATE_HOME": os.path.join(self.home, ".local", "state"),
+            "XDG_STATE_HOME": os.path.join(home, ".local", "state"),
         }
         return usual | places | dict(more)
 

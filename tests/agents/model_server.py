@@ -18,7 +18,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: clos
 
 def say(text: str) -> Turn:
     """Words, and the end of the turn."""
-    return [{"role": "assistant", "content": word + " "} for word in text.split()], "stop"
+    return [{"role": "assistant", "content": piece} for piece in text.splitlines(keepends=True)], "stop"
 
 
 def use(*calls: tuple[str, dict[str, Any]]) -> Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -131,6 +132,9 @@ class Agent:
         while True:
             await self.say("more and more ")
 
+    async def do_huge(self, words: str) -> None:
+        await self.say("x" * (17 << 20))
+
     async def do_turns(self, words: str) -> None:
         await self.offer(f"src/file{self._turns}.py", None, f"n = {self._turns}\n")
 
@@ -163,6 +167,13 @@ class Agent:
             print(line, flush=True)
         for line in ('{"jsonrpc":"2.0","method":"session/update","params":5}', '{"method":7,"id":1}'):
             print(line, flush=True)
+        for method, params in (
+            ("session/request_permission", {"sessionId": 5, "options": [{"kind": "no such kind"}]}),
+            ("fs/read_text_file", None),
+            ("no/such/method", {"text": "words of the mission"}),
+            ("terminal/output", {"sessionId": "s", "terminalId": "t"}),
+        ):
+            print(json.dumps({"jsonrpc": "2.0", "id": 700, "method": method, "params": params}), flush=True)
         await self.do_edit(words)
 
     async def do_wants(self, words: str) -> None:

@@ -15,6 +15,7 @@ from agents.razar.agent import Suggestion, Task
 from agents.razar.errors import (
     AgentError,
     AgentTimeoutError,
+    AnswerTooLargeError,
     AuthenticationError,
     BrokenConnectionError,
     ConfigurationError,
@@ -120,6 +121,7 @@ async def test_what_is_no_whole_proposal_is_refused(behaviour: str, words: str, 
         ("login", AuthenticationError, "is not logged in.* run it once and log in"),
         ("die", BrokenConnectionError, "ended before it answered: no licence for you"),
         ("gone", BrokenConnectionError, "ended before it answered"),
+        ("huge", AnswerTooLargeError, "a line has more than 16,777,216 bytes"),
         ("version", BrokenConnectionError, "speaks version 9 of ACP"),
     ],
 )
@@ -130,9 +132,10 @@ async def test_an_agent_that_fails(behaviour: str, kind: type[AgentError], words
 
 
 async def test_endless_updates_end_at_the_deadline(task: Task, scratch: Path) -> None:
-    with pytest.raises(AgentTimeoutError, match="gave up after 3 s") as caught:
-        await ask(task, "endless", seconds=3)
-    assert len(caught.value.sent) == 3 and list(scratch.iterdir()) == []
+    with pytest.raises(AgentTimeoutError, match="gave up after 6 s") as caught:
+        await ask(task, "endless", seconds=6)
+    # Noted whether or not its flood had begun by then.
+    assert len(caught.value.sent) >= 2 and sleepers(scratch) == [] and list(scratch.iterdir()) == []
 
 
 def sleepers(scratch: Path) -> list[int]:
@@ -164,15 +167,29 @@ async def test_what_an_agent_is_given(task: Task) -> None:
     handed = {"RAZAR_AGENT_ENV": "MODEL_KEY, UNSET_ONE", "MODEL_KEY": "m-key-0123456789", "OTHER_KEY": SECRET}
     with pytest.raises(ProposalRefusedError, match="repeats our own key"):
         await ask(task, "tell", **handed)
-    found = await ask(task, "tell", **(handed | {"MODEL_KEY": "short"}), LC_ALL="C.UTF-8")
+    traced = task_in(Path(task.root), traceparent="00-aa-bb-01")
+    found = await ask(traced, "tell", **(handed | {"MODEL_KEY": "short"}), LC_ALL="C.UTF-8")
     [told] = after(task, found).values()
     lines = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
-    assert lines["MODEL_KEY"] == "short" and lines["LC_ALL"] == "C.UTF-8"
+    assert (
+        lines["TRACEPARENT"] == "00-aa-bb-01"
+        and lines["MODEL_KEY"] == "short"
+        and lines["LC_ALL"] == "C.UTF-8"
+    )
     assert "OTHER_KEY" not in lines and SECRET not in told and "RAZAR_ACP_COMMAND" not in lines
     assert lines["HOME"].endswith("/home") and lines["HOME"] != os.environ.get("HOME")
     assert "settings.py" in told and ".env" not in told and "razar.log" not in told
     masked = {sent.what: sent.masked for sent in found.sent}
     assert masked["file src/settings.py"] == 1 and masked["file src/server.py"] == 0
+
+
+async def test_a_home_that_it_keeps(task: Task, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    [told] = after(task, await ask(task, "tell", RAZAR_ACP_HOME=str(home))).values()
+    assert f"HOME={home}\n" in told and f"XDG_CONFIG_HOME={home}/.config\n" in told
+    with pytest.raises(ConfigurationError, match="RAZAR_ACP_HOME: found 'home', expected the absolute path"):
+        acp_agent({"RAZAR_ACP_COMMAND": "a", "RAZAR_ACP_HOME": "home"})
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from razar.config import wire
+from razar.config.faults import ConfigurationError
 from razar.config.model import (
     Component,
     CrownSettings,
@@ -283,3 +284,15 @@ def test_defaults_of_the_file_are_those_of_the_model() -> None:
         "window": "10m",
     }
     assert Restart() == Restart(policy="on-failure", backoff=0.5, max_backoff=30.0, limit=5, window=600.0)
+
+
+def test_a_ladder_names_agents_that_there_are_each_once(tmp_path: Path) -> None:
+    config = load(tmp_path, component(), repair={"ladder": ["memory", "opencode", "acp", "rstar"]})
+    assert config.repair.ladder == ("memory", "opencode", "acp", "rstar")
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, component(), repair={"ladder": ["kimi", "rstar", "airstar", "rstar", "gpt"]})
+    first, second, third = caught.value.faults
+    assert (first.pointer, first.found, first.hint) == ("/repair/ladder/0", '"kimi"', 'did you mean "kimi2"?')
+    assert "memory, opencode, acp, kimi2, airstar, rstar" in first.expected
+    assert (second.pointer, second.found) == ("/repair/ladder/3", '"rstar" once more')
+    assert third.pointer == "/repair/ladder/4"

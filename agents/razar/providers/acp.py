@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,10 +19,13 @@ from agents.razar.errors import (
     BrokenConnectionError,
     ConfigurationError,
     ProposalRefusedError,
+    QuotaError,
 )
+from agents.razar.http_async import in_thread
 from agents.razar.masked_export import harvest
 from agents.razar.own_keys import OwnKeys
 from agents.razar.providers.material import receipt
+from agents.razar.providers.told import told_error
 from agents.razar.providers.words import FURTHER, first_words, proposal_of
 from agents.razar.workspace import Workspace, handed_on, workspace
 from razar.utils.redaction import one_line
@@ -29,6 +33,7 @@ from razar.utils.redaction import one_line
 __all__ = ["AcpAgent", "AcpTask", "accounted", "acp_agent", "installed"]
 
 COMMAND = "RAZAR_ACP_COMMAND"
+HOME = "RAZAR_ACP_HOME"
 #: Turns after which an agent that still edits is not asked to go on.
 TURNS = 12
 _STOPPED = {
@@ -37,6 +42,10 @@ _STOPPED = {
     "refusal": "it does not want to do this",
     "cancelled": "it was cancelled",
 }
+
+
+def _leave() -> None:
+    """A thread that ends by itself, soon enough."""
 
 
 def installed() -> bool:
@@ -53,6 +62,11 @@ class AcpAgent:
         self._argv = tuple(argv)
         self._environ = environ
         self._handed = handed_on(environ)
+        self._home = environ.get(HOME, "").strip() or None
+        if self._home is not None and not (os.path.isabs(self._home) and os.path.isdir(self._home)):
+            raise ConfigurationError(
+                f"{HOME}: found {self._home[:200]!r}, expected the absolute path of a folder"
+            )
         self.endpoint = f"acp:{os.path.basename(self._argv[0])}"
 
     def __repr__(self) -> str:
@@ -69,7 +83,7 @@ class AcpAgent:
             more = dict(self._handed)
             if task.traceparent is not None:
                 more["TRACEPARENT"] = task.traceparent
-            env = place.environment(self._environ, more)
+            env = place.environment(self._environ, more, home=self._home)
             return await talk.run(task, place, self._argv, env)
 
 
@@ -80,8 +94,7 @@ async def accounted(seconds: float, talk: AcpTask) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        error = AgentTimeoutError(f"{talk.who}: gave up after {seconds:g} s")
-        raise talk.account(error) from None
+        raise talk.account(talk.late(seconds)) from None
     except AgentError as error:
         raise talk.account(error) from None
 
@@ -96,7 +109,20 @@ class AcpTask:
         self.requests = 0
         self.tokens: int | None = None
         self.began = False
+        #: What its model's service said over and over, where that can be known.
+        self.trouble: str | None = None
         self._keys = keys
+
+    def late(self, seconds: float) -> AgentError:
+        """The error of a deadline that passed."""
+        text = f"{self.who}: gave up after {seconds:g} s"
+        if self.trouble is None:
+            return AgentTimeoutError(text)
+        words = self._keys.text(self.trouble)
+        error = told_error(self.who, None, words, {"statusCode": 429})
+        if isinstance(error, QuotaError):  # Only the words tell it from a service that is merely busy.
+            return error
+        return AgentTimeoutError(f"{text}, in which its model kept failing: {one_line(words, 200)}")
 
     def account(self, error: AgentError) -> AgentError:
         """Put into an error what had been sent, and what that took."""
@@ -109,13 +135,13 @@ class AcpTask:
         self, task: Task, place: Workspace, argv: Sequence[str], env: Mapping[str, str]
     ) -> Suggestion:
         """Start the agent, hold the conversation, end the agent, and take what it proposed."""
-        from agents.razar.providers.acp_client import Client, Conversation
-
+        # Both may take a while, and the loop that waits here watches over components.
+        parts = await in_thread(lambda: import_module("agents.razar.providers.acp_client"), _leave)
         collected = Collected(place.copy)
-        client = Client(place.copy.folder, collected)
+        client = parts.Client(place.copy.folder, collected)
         async with AgentProcess(self.who, argv, cwd=place.copy.folder, env=env) as process:
             self.sent += place.copy.sent  # From now on it can read and send them.
-            talk = Conversation(self.who, process, client, place.copy.folder)
+            talk = parts.Conversation(self.who, process, client, place.copy.folder, self._keys)
             try:
                 await talk.begin()
                 self.began = True
@@ -127,7 +153,7 @@ class AcpTask:
                 raise
             finally:
                 await talk.close()
-        edits = collected.edits(harvest(place.copy))
+        edits = await in_thread(lambda: collected.edits(harvest(place.copy)), _leave)
         if not edits:
             raise ProposalRefusedError("the answer is refused: it holds no edit: only prose")
         proposal = proposal_of(edits, client.said, self.who)

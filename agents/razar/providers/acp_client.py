@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from agents.razar.agent_process import AgentProcess
 from agents.razar.collected import Collected
 from agents.razar.errors import AgentError, BrokenConnectionError, ProposalRefusedError
+from agents.razar.own_keys import OwnKeys
+from agents.razar.providers.told import told_error
 from razar.utils.redaction import one_line
 
 __all__ = ["Client", "Conversation"]
@@ -136,7 +138,8 @@ class _Wire:
         self.fault: AgentError | None = None
 
     async def send(self, message: dict[str, Any]) -> None:
-        await self._process.write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+        # The package's own words on an unsound request may hold what JSON does not know.
+        await self._process.write(json.dumps(message, separators=(",", ":"), default=str).encode() + b"\n")
 
     async def receive(self) -> dict[str, Any] | None:
         while True:
@@ -180,10 +183,11 @@ def _message(line: bytes) -> dict[str, Any] | None:
 class Conversation:
     """One session with an agent."""
 
-    def __init__(self, who: str, process: AgentProcess, client: Client, folder: str) -> None:
+    def __init__(self, who: str, process: AgentProcess, client: Client, folder: str, keys: OwnKeys) -> None:
         self._who = who
         self._client = client
         self._folder = folder
+        self._keys = keys
         self._wire = _Wire(process, client)
         # What the client lacks of the interface is answered by the package: there is no such method.
         self._connection = acp.connect_to_agent(cast("acp.Client", client), self._wire)
@@ -226,9 +230,7 @@ class Conversation:
         if self._wire.fault is not None:
             return self._wire.fault
         if isinstance(fault, acp.RequestError):
-            from agents.razar.providers.told import told_error
-
-            return told_error(self._who, fault.code, str(fault), fault.data)
+            return told_error(self._who, fault.code, str(fault), fault.data, self._keys)
         if isinstance(fault, ValidationError):
             return BrokenConnectionError(f"{self._who}: its answer does not keep to ACP")
         return BrokenConnectionError(f"{self._who} ended before it answered")

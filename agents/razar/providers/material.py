@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from agents.razar.agent import Sent, Source, Task
 from razar.utils.redaction import MASK
 
-__all__ = ["material", "receipt", "shortened"]
+__all__ = ["material", "receipt", "receipts", "shortened"]
 
 #: A report that was too long is cut to this many characters, its beginning and its end.
 _SHORT_HEAD = 1500

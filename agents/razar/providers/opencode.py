@@ -7,11 +7,15 @@ import re
 import shutil
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from agents.razar.agent import Suggestion, Task
-from agents.razar.errors import BrokenConnectionError, ConfigurationError
+from agents.razar.errors import BrokenConnectionError, ConfigurationError, ServerError
 from agents.razar.own_keys import OwnKeys
 from agents.razar.providers.acp import AcpTask, accounted, installed
 from agents.razar.providers.opencode_config import inline, settings
+from agents.razar.providers.opencode_record import record, trouble
+from agents.razar.providers.told import told_error
 from agents.razar.workspace import Workspace, workspace
 from razar.utils.redaction import one_line
 
@@ -53,20 +57,40 @@ class OpencodeAgent:
             path = place.environment(self._environ, {})["PATH"]
             _enclose(place.copy.folder, certain=major == 1 and shutil.which("git", path=path) is not None)
             self._lend_logins(place)
-            if "acp" in self._wires and installed():
-                try:
-                    argv = (program, "acp", "--cwd", place.copy.folder)
-                    found = await talk.run(task, place, argv, self._env(place, task, edit="ask"))
-                    return found if found.model else _named(found, self._settings.model)
-                except BrokenConnectionError:
-                    if talk.began or "run" not in self._wires:
-                        raise
-                    talk.sent.clear()  # The same is noted anew.
-            from agents.razar.providers.opencode_run import run
+            try:
+                return await self._ask(talk, task, place, program, major)
+            except ServerError as error:
+                known = record(place.home).error
+                if known is None:
+                    raise
+                raise told_error("opencode", None, str(known.get("message")), known, self._keys) from error
+            finally:
+                talk.trouble = trouble(place.home)
+                self._count(talk, place)
 
-            env = self._env(place, task, edit="allow")
-            model = self._settings.model
-            return await run(talk, task, place, program, env, major=major, model=model, keys=self._keys)
+    async def _ask(self, talk: AcpTask, task: Task, place: Workspace, program: str, major: int) -> Suggestion:
+        model = self._settings.model
+        if "acp" in self._wires and installed():
+            try:
+                argv = (program, "acp", "--cwd", place.copy.folder)
+                found = await talk.run(task, place, argv, self._env(place, task, edit="ask"))
+                self._count(talk, place)
+                return replace(found, model=found.model or model, tokens=talk.tokens, requests=talk.requests)
+            except BrokenConnectionError:
+                if talk.began or "run" not in self._wires:
+                    raise
+                talk.sent.clear()  # The same is noted anew.
+        from agents.razar.providers.opencode_run import run
+
+        env = self._env(place, task, edit="allow")
+        return await run(talk, task, place, program, env, major=major, model=model, keys=self._keys)
+
+    def _count(self, talk: AcpTask, place: Workspace) -> None:
+        """Its own books are exact, and know of requests that its wires do not tell of."""
+        known = record(place.home)
+        if known.tokens is not None:
+            talk.tokens = max(talk.tokens or 0, known.tokens)
+        talk.requests = max(talk.requests, known.requests)
 
     def _found(self) -> str:
         path = shutil.which(self._program, path=self._environ.get("PATH", os.defpath))
@@ -139,12 +163,6 @@ def _enclose(folder: str, *, certain: bool) -> None:
                     f"{os.path.join(above, name)} would be used by opencode: remove it, set TMPDIR to another "
                     "place, or install git"
                 )
-
-
-def _named(found: Suggestion, model: str | None) -> Suggestion:
-    from msgspec.structs import replace
-
-    return replace(found, model=model)
 
 
 def opencode_agent(environ: Mapping[str, str]) -> OpencodeAgent:

@@ -25,8 +25,9 @@ _KIMI = ("kimi", "kimi-k2", "kimi2")
 _OPEN_WEIGHTS = "moonshotai/Kimi-K2-Instruct"
 #: The only parts of an operator's own configuration that are taken over: no plugins, servers, permissions.
 _TAKEN = ("model", "small_model", "provider", "enabled_providers", "disabled_providers")
-#: A text, or a comment, or a comma before a closing bracket.
-_JSONC = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/|,(?=\s*[}\]])', re.DOTALL)
+#: A text, or a comment; a text, or a comma before a closing bracket.
+_COMMENTS = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_COMMAS = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')
 _REFERENCE = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 #: Nothing of this may reach the network or run what lies in the mission.
@@ -120,7 +121,9 @@ def _read(path: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"{path} cannot be read") from None
     try:
-        found = msgspec.json.decode(_JSONC.sub(lambda match: match[1] or "", text))
+        for what in (_COMMENTS, _COMMAS):
+            text = what.sub(lambda match: match[1] or "", text)
+        found = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         # Not the decoder's own words: the file may hold keys.
         raise ConfigurationError(f"{path} is no JSON with comments, as opencode takes it") from None

@@ -10,6 +10,7 @@ import msgspec
 from agents.razar.agent import Suggestion, Task
 from agents.razar.agent_process import AgentProcess
 from agents.razar.errors import AgentError, BrokenConnectionError, ProposalRefusedError
+from agents.razar.http_async import in_thread
 from agents.razar.masked_export import edits_of, harvest
 from agents.razar.own_keys import OwnKeys
 from agents.razar.providers.acp import AcpTask
@@ -106,7 +107,7 @@ async def run(
         raise events.error
     if events.reason == "length":
         raise ProposalRefusedError("the answer is refused: it is cut off, and half a patch is none")
-    edits = edits_of(place.copy, harvest(place.copy))
+    edits = await in_thread(lambda: edits_of(place.copy, harvest(place.copy)), lambda: None)
     if not edits:
         if not events.steps:
             last = one_line(keys.text(complaints.strip().rpartition("\n")[2]), 300)
