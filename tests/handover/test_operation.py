@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ import msgspec
 import pytest
 
 from agents.razar import settling, switches
+from agents.razar.agent import Suggestion
 from agents.razar.errors import RateLimitError
 from agents.razar.handover import Exhausted
 from agents.razar.patching import journal
 from razar.config.model import RepairSettings
 from tests.handover.support import APP, FIXED, Agent, House, Server, failure, proposal
+from tests.handover.test_dependency import LAYERS, TAIL, WITH, house_with_layers
 from tests.support.waiting import until, until_sync
 
 
@@ -231,6 +234,49 @@ async def test_a_cancellation_while_the_tests_run_leaves_the_tree_as_it_was(tmp_
             await task
     assert house.app.read_text() == APP and sorted(os.listdir(house.root / "src")) == ["app.py"]
     assert journal.known(str(house.logs)) == []
+
+
+async def test_a_cancellation_at_any_instant_leaves_the_tree_as_it_was(tmp_path: Path) -> None:
+    house = House(tmp_path, test=None)
+
+    class Ready(Agent):
+        async def propose(self, task: Any, *, seconds: float) -> Any:
+            await asyncio.sleep(0)
+            return Suggestion(proposal=proposal())
+
+    before, ends = sorted(os.listdir(house.root / "src")), set()
+    for steps in range(0, 160, 3):
+        handovers = house.handovers(Ready("kimi2", "https://agent.example"), attempts=10_000)
+        task = asyncio.create_task(handovers.attempt(failure()))
+        for _ in range(steps):
+            await asyncio.sleep(0.0003 if steps % 2 else 0)
+        task.cancel()
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        ends.add(type(end))
+        await handovers.close()
+        assert house.app.read_text() == APP, steps
+        assert sorted(os.listdir(house.root / "src")) == before
+        logs = str(house.logs)
+        assert {journal.state_of(logs, id) for id in journal.known(logs)} <= {"rejected", "rolled_back"}
+        shutil.rmtree(house.logs / "repairs" / "tried", ignore_errors=True)
+    assert asyncio.CancelledError in ends and house.handovers().recover() == []
+
+
+async def test_a_dependency_cancelled_at_any_instant_leaves_its_file_as_it_was(tmp_path: Path) -> None:
+    house = house_with_layers(tmp_path)
+    file = house.root / "razar_env.yaml"
+    for steps in range(60):
+        task = asyncio.create_task(house.handovers().attempt(failure(tail=TAIL)))
+        for _ in range(steps):
+            await asyncio.sleep(0.0002)
+        task.cancel()
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(end, asyncio.CancelledError):
+            assert file.read_text() == WITH
+            house.handovers().recover()
+        assert file.read_text() == LAYERS
+        assert set(os.listdir(house.root)) - {"logs"} == {"checks", "razar_env.yaml", "src"}
+        shutil.rmtree(house.logs, ignore_errors=True)
 
 
 async def test_what_was_never_settled_is_undone_at_the_end(tmp_path: Path) -> None:
