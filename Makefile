@@ -14,7 +14,7 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-repair test lint check-python check-rust test-rust test-python bench bench-cel bench-repair lock schemas clean
+.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-gateway bench-memory bench-repair lock schemas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,11 +44,20 @@ test-rust: check-rust ## the tests of the crates
 test-python: $(STAMPS)/dev $(STAMPS)/extension ## the Python tests
 	$(PY) -m pytest -n 2 $(ARGS)
 
+test-kill: $(STAMPS)/dev $(STAMPS)/extension ## a long campaign: RAZAR is killed 200 times in the middle of a repair
+	RAZAR_TEST_KILLS=200 $(PY) -m pytest tests/recovery/test_kill.py --timeout 3600 -q $(ARGS)
+
 bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 	$(PY) -m benchmarks.boot_overhead $(ARGS)
 
 bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
 	$(PY) -m benchmarks.cel $(ARGS)
+
+bench-gateway: $(STAMPS)/dev $(STAMPS)/extension ## the model gateway beside the litellm proxy
+	$(PY) -m benchmarks.gateway $(ARGS)
+
+bench-memory: $(STAMPS)/dev $(STAMPS)/extension ## the memory beside sqlite3 in Python and tantivy
+	$(PY) -m benchmarks.memory $(ARGS)
 
 bench-repair: $(STAMPS)/dev $(STAMPS)/extension ## what a repair costs beside the agent and the tests
 	$(PY) -m benchmarks.repair $(ARGS)

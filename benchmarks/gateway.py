@@ -1,11 +1,11 @@
 """The gateway beside the litellm proxy: the same servant, the same load, in one run.
 
-    python -m benchmarks.gateway [--litellm PATH] [--seconds 5] [--connections 16] [--json]
+    python -m benchmarks.gateway [--litellm PATH | --alone] [--seconds 5] [--connections 16] [--json]
 
-``--litellm`` is the program of an environment of its own with ``litellm[proxy]`` in it. The servant and
-the load generator are ``neoabzu_crates/crown/examples/load.rs``, built with cargo. First each server
-is asked as much as it can answer; then at half of what the slower of servant and server sustained, which
-gives the latency it adds to the servant's own at that rate.
+The proxy is installed into an environment of its own below ``target``, once; ``--litellm`` takes a program that
+is there already. The servant and the load generator are ``neoabzu_crates/crown/examples/load.rs``, built with
+cargo. First each server is asked as much as it can answer; then at half of that, and the servant itself at the
+same rate, which gives the latency that the server adds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import secrets
-import shutil
 import signal
 import statistics
 import subprocess
@@ -30,14 +29,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-MISSING = "that program is not there"
+PEER = "litellm[proxy]==1.108.7"
 #: Both servers ask for it: the proxy does not start without one.
 TOKEN = f"sk-{secrets.token_hex(24)}"
 
 
 def built() -> str:
     """Build the load generator and return its path."""
-    command = ["cargo", "build", "--release", "--package", "neoabzu-crown", "--example", "load"]
+    command = [
+        "cargo",
+        "build",
+        "--profile",
+        "fast",
+        "--locked",
+        "--package",
+        "neoabzu-crown",
+        "--example",
+        "load",
+    ]
     done = subprocess.run(
         [*command, "--message-format", "json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
     )
@@ -46,6 +55,29 @@ def built() -> str:
         m["executable"] for m in messages if m.get("target", {}).get("name") == "load" and m.get("executable")
     )
     return found
+
+
+def installed() -> str:
+    """Install the proxy, once, and return its program."""
+    from uv import find_uv_bin
+
+    folder = ROOT / "target" / f"bench-{PEER.rpartition('=')[2]}"
+    program = folder / "bin" / "litellm"
+    if not program.is_file():
+        subprocess.run(
+            [find_uv_bin(), "venv", "-q", "--clear", "-p", sys.executable, str(folder)], check=True
+        )
+        install = [
+            find_uv_bin(),
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "-p",
+            str(folder / "bin/python"),
+        ]
+        subprocess.run([*install, PEER], check=True)
+    return str(program)
 
 
 @contextmanager
@@ -185,7 +217,6 @@ def report(results: dict[str, Any]) -> str:
     for name in ("gateway", "litellm"):
         row = results.get(name)
         if row is None:
-            lines.append(f"{name:12}{results['litellm_missing']:>12}")
             continue
         cells = f"{row['p50_ms']:>10.3f}{row['p99_ms']:>10.3f}"
         cells += f"{row['added_p50_ms']:>12.3f}{row['added_p99_ms']:>12.3f}"
@@ -206,8 +237,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--litellm", metavar="PATH", default=shutil.which("litellm"), help="the proxy's program"
+        "--litellm", metavar="PATH", help=f"the proxy's program; left out: {PEER} is installed"
     )
+    parser.add_argument("--alone", action="store_true", help="leave the proxy out")
     parser.add_argument("--load", metavar="PATH", help="the load generator, if it is built")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--connections", type=int, default=16)
@@ -227,13 +259,12 @@ def main() -> None:
         results["servant"] = bench.ask(servant)
         with ExitStack() as peer:
             results["gateway"] = bench.measure(crown(peer, servant, folder), servant)
-        if options.litellm:
+        if not options.alone:
+            program = options.litellm or installed()
             with ExitStack() as peer:
-                results["litellm"] = bench.measure(litellm(peer, options.litellm, servant, folder), servant)
+                results["litellm"] = bench.measure(litellm(peer, program, servant, folder), servant)
             rates = [results[name]["requests_per_second"] for name in ("gateway", "litellm")]
             results["times_litellm"] = rates[0] / rates[1]
-        else:
-            results["litellm_missing"] = MISSING
     results["route_decision"] = decision()
     print(json.dumps(results, indent=1) if options.json else report(results))
 

@@ -17,6 +17,9 @@ from razar.utils.places import NOWHERE, default_logs, is_nowhere
 
 __all__ = ["build_failure_context", "main"]
 
+#: From so many components on their log folders are made ahead of the launches.
+FOLDERS_AHEAD = 16
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
@@ -192,15 +195,13 @@ def _run(
     after_crash: bool,
 ) -> tuple[int, bool]:
     """Return the exit code, and whether nothing that was ever started can still be there."""
-    from threading import Thread
-
     from razar.boot.component_environment import log_path
     from razar.launchers.descriptors import widen
     from razar.launchers.logs import make_ready
 
     widen(len(config.components))
-    paths = [log_path(logs, component.id) for component in config.components]
-    Thread(target=make_ready, args=(paths,), daemon=True).start()
+    if len(config.components) >= FOLDERS_AHEAD:
+        make_ready([log_path(logs, component.id) for component in config.components])
 
     import asyncio
 
@@ -209,6 +210,7 @@ def _run(
     from razar.boot.detach import Teller
     from razar.boot.job import Boot
     from razar.boot.outputs import Outputs
+    from razar.boot.own_warnings import own_warnings
     from razar.engine.plan import compile_plan
     from razar.launchers import processes
 
@@ -236,7 +238,8 @@ def _run(
                 environ=os.environ,
                 outputs=outputs,
             )
-            return await boot.run(on_settled=teller.tell), not boot.left_behind
+            with own_warnings(outputs.warn):
+                return await boot.run(on_settled=teller.tell), not boot.left_behind
         finally:
             outputs.close()
 

@@ -23,7 +23,7 @@ from razar.probes.ports import port_conflict
 
 __all__ = ["ProbeTarget", "Prober", "file_stamp", "port_conflict"]
 
-#: Readiness: the first probe after FIRST seconds, then pauses of GROWTH times the time waited so far.
+#: Readiness: the first probe at once or after FIRST seconds, then pauses of GROWTH times the time waited so far.
 FIRST = 0.001
 SHORTEST = 0.001
 GROWTH = 0.05
@@ -86,6 +86,7 @@ class Prober:
 
     def start(self, target: ProbeTarget, phase: Phase) -> None:
         """Probe until stopped or replaced."""
+        previous = self._probing.get(target.component)
         self._stop(target.component)
         if target.probe.kind == "exit":
             return
@@ -94,7 +95,12 @@ class Prober:
             target = msgspec.structs.replace(target, notify=socket)
         module, name = _CHECKS[target.probe.kind]
         try:
-            check: Check = getattr(import_module(f"razar.probes.{module}"), name)(target)
+            # It is made for one incarnation, whatever the phase.
+            check: Check = (
+                previous.check
+                if previous is not None and previous.target is target
+                else getattr(import_module(f"razar.probes.{module}"), name)(target)
+            )
         except (ProbeError, ValueError) as error:
             # What else there is to say about a bad URL might quote its password.
             reason = str(error) if isinstance(error, ProbeError) else "its address is not valid"
@@ -125,7 +131,9 @@ class Prober:
 
     def _stop(self, component: str) -> None:
         probing = self._probing.pop(component, None)
-        if probing is not None and probing.task is not None and not probing.task.done():
+        if probing is None or probing.task is None or probing.task.done():
+            return
+        if probing.task is not asyncio.current_task():  # One that reports sees for itself.
             self._ending.add(probing.task)
             probing.task.add_done_callback(self._ending.discard)
             probing.task.cancel()
@@ -146,7 +154,8 @@ class Prober:
         told_at = began - REPORT_INTERVAL
         self._asking += 1
         try:
-            await check.pause(FIRST)
+            if not check.eager:
+                await check.pause(FIRST)
             while True:
                 started = clock()
                 error = await self._attempt(probing)
@@ -158,6 +167,8 @@ class Prober:
                 elif error != told and now - told_at >= REPORT_INTERVAL:
                     told, told_at = error, now
                     self._report(ProbeFailed(target.component, target.incarnation, error))
+                if not self._is_current(probing):
+                    return
                 pause = min(LONGEST, max(SHORTEST, GROWTH * (now - began), PACE * self._asking))
                 await check.pause(max(pause, check.rest * (now - started)))
         finally:
@@ -180,6 +191,8 @@ class Prober:
                 self._report(ProbeFailed(target.component, target.incarnation, error))
             elif failed:
                 self._report(ProbePassed(target.component, target.incarnation))
+            if not self._is_current(probing):
+                return
             failed = error is not None
             next_at = max(next_at + interval, clock())
 

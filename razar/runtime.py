@@ -18,7 +18,7 @@ from razar.engine.state import MissionState
 __all__ = ["Adapters", "Clock", "Projection", "Runtime"]
 
 #: Seconds of launching after which the loop gets to answer others before the next launch.
-LAUNCH_SLICE = 0.005
+LAUNCH_SLICE = 0.001
 
 
 class Clock:

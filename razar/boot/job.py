@@ -268,6 +268,7 @@ class Boot:
     async def _open_endpoints(self, lifetime: AsyncExitStack) -> None:
         """Metrics and control socket: soon, but not in the way of the first ignitions."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        gc.freeze()  # What the start has made stays; a few hundred objects of it are garbage.
         gc.enable()
         await self._open_control(lifetime)
         self._out.serve_metrics()

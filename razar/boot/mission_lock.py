@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 
-__all__ = ["AlreadyRunningError", "MissionLock"]
+__all__ = ["AlreadyRunningError", "MissionLock", "open_lock"]
 
 
 class AlreadyRunningError(Exception):
@@ -31,7 +33,7 @@ class MissionLock:
 
     def acquire(self) -> None:
         """Take the lock; raise AlreadyRunningError if somebody has it, OSError if it cannot be made."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = open_lock(self._path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -62,7 +64,7 @@ class MissionLock:
     def holder(path: str) -> int | None:
         """Return the pid that holds the lock, 0 if it is unreadable, None if nobody does."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_lock(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         try:
@@ -73,6 +75,18 @@ class MissionLock:
             return None
         finally:
             os.close(fd)
+
+
+def open_lock(path: str, flags: int) -> int:
+    """Open the file of a lock; raise OSError if that is anything but a regular file."""
+    try:
+        fd = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+    except IsADirectoryError:
+        raise OSError(errno.EISDIR, f"{path} is a folder; move it away") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, f"{path} is no regular file; move it away")
+    return fd
 
 
 def _pid_in(fd: int) -> int | None:

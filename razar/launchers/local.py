@@ -12,12 +12,12 @@ from razar.config.model import Limits
 from razar.engine.events import Exited
 from razar.launchers import descendants, limits, logs, processes
 from razar.launchers.base import Launched, LaunchError, LaunchSpec, Report
+from razar.launchers.log_watch import LogWatch
 
 __all__ = ["LocalLauncher"]
 
-#: Seconds between two looks at logs and orphans while anything runs: the longest and the shortest.
+#: Seconds between two looks at orphans while anything runs.
 ROUND = 60.0
-ROUND_SHORTEST = 1.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
 #: Lines of log that go with the report of an end.
@@ -32,14 +32,13 @@ _UNLIMITED = Limits()
 class _Incarnation:
     """A component's living process and its log."""
 
-    __slots__ = ("family", "log", "number", "since", "size")
+    __slots__ = ("family", "log", "number", "since")
 
     def __init__(self, number: int, family: descendants.Family, log: logs.LogFile, since: int) -> None:
         self.number = number
         self.family = family
         self.log = log
         self.since = since
-        self.size = 0
 
 
 class LocalLauncher:
@@ -56,6 +55,7 @@ class LocalLauncher:
         self._last: dict[str, _Incarnation] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rotations: dict[str, asyncio.Future[bool]] = {}
+        self._watch = LogWatch(self._written)
 
     def ignite(self, spec: LaunchSpec) -> Launched:
         """Start a process; raises LaunchError if there is none."""
@@ -83,8 +83,9 @@ class LocalLauncher:
         family = descendants.Family(child, spec.nonce, lambda status: self._gone(spec.component, status))
         incarnation = _Incarnation(spec.incarnation, family, log, since)
         self._living[spec.component] = self._last[spec.component] = incarnation
+        self._watch.watch(spec.component, spec.log)
         if self._timer is None:
-            self._look_later(ROUND)
+            self._look_later()
         return Launched(
             pid=child.pid,
             start_time=child.start_time,
@@ -124,6 +125,7 @@ class LocalLauncher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._watch.close()
         if self._rotations:
             await asyncio.wait(self._rotations.values())
         clock = asyncio.get_running_loop().time
@@ -151,6 +153,7 @@ class LocalLauncher:
 
     def _gone(self, component: str, status: processes.Status) -> None:
         incarnation = self._living.pop(component)
+        self._watch.forget(component)
         tail = incarnation.log.tail(incarnation.since, TAIL)
         self._report(Exited(component, incarnation.number, status.code, status.signal, tail))
 
@@ -163,25 +166,21 @@ class LocalLauncher:
             running.add_done_callback(lambda _: self._rotations.pop(component))
         return running
 
-    def _look_later(self, delay: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(delay, self._look_around, delay)
+    def _written(self, component: str) -> None:
+        """Rotate a log that has become large."""
+        incarnation = self._living.get(component)
+        if incarnation is not None and incarnation.log.size() >= logs.ROTATE_AT:
+            self._rotation(component, incarnation.log)
 
-    def _look_around(self, passed: float) -> None:
-        """Reap orphans, rotate large logs; come back sooner where a log grows fast."""
+    def _look_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(ROUND, self._look_around)
+
+    def _look_around(self) -> None:
+        """Reap orphans that have ended."""
         self._timer = None
         processes.adopted()
-        soonest = ROUND
-        for component, incarnation in self._living.items():
-            size = incarnation.log.size()
-            grown = size - incarnation.size
-            if size >= logs.ROTATE_AT:
-                self._rotation(component, incarnation.log)
-                size = 0
-            incarnation.size = size
-            if grown > 0:
-                soonest = min(soonest, passed * (logs.ROTATE_AT - size) / grown)
         if self._living:
-            self._look_later(max(soonest, ROUND_SHORTEST))
+            self._look_later()
 
 
 def _forget(status: processes.Status) -> None:

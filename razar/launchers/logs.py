@@ -26,6 +26,8 @@ STAY = 64 << 10
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 1000
 _BLOCK = 8 << 10
+#: Makes folders with mode 0750, and in each a log with mode 0640 where nothing of that name is.
+_MAKE = 'umask 027; mkdir -p -- "$@"; for d do [ -e "$d/current.log" ] || : >>"$d/current.log"; done'
 _COLLAPSE_RANGE = 0x08  # FALLOC_FL_COLLAPSE_RANGE, fallocate(2)
 
 _log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ class LogFile:
         self._renaming = threading.Lock()
         self._uncuttable = False
         self._told = False
+        self._runaway = False
 
     def size(self) -> int:
         """Return the size of the live file in bytes; 0 if there is none."""
@@ -193,6 +196,7 @@ class LogFile:
     def _rotate(self, fd: int) -> bool:
         spare = f"{self.path}.new"
         block = os.fstatvfs(fd).f_bsize
+        self._drop((os.fstat(fd).st_size - KEEP * ROTATE_AT) // block * block, fd)
         length = (os.fstat(fd).st_size - max(STAY, block)) // block * block
         if length <= 0:
             return False
@@ -208,6 +212,17 @@ class LogFile:
         self._shift()
         os.rename(spare, f"{self.path}.1")
         return True
+
+    def _drop(self, length: int, fd: int) -> None:
+        """Cut off what a runaway wrote beyond everything that is ever kept: nobody could copy it as fast."""
+        if length <= 0:
+            return
+        with self._lock:
+            _collapse(fd, length)
+            self._dropped += length
+        if not self._runaway:
+            self._runaway = True
+            _log.warning("%s grows too fast: its oldest lines are not kept", self.path)
 
     def _shift(self) -> None:
         for number in range(KEEP - 1, 0, -1):
@@ -246,17 +261,31 @@ def _remove(path: str) -> None:
 
 
 def make_ready(paths: Iterable[str]) -> None:
-    """Make folders and empty logs ahead of the launches; a launch does it itself where this could not.
+    """Make folders and empty logs ahead of the launches; a launch makes what this could not.
 
-    A folder takes a millisecond on some file systems: done in a thread while the rest of RAZAR is
-    being imported, it is no part of the boot.
+    The two take from a tenth of a millisecond to more than one. A shell makes them on another
+    processor while the rest of RAZAR is being imported; a thread of ours would have to take turns
+    with the imports, and hold them up more than it saves.
     """
-    for path in paths:
+    command = ["sh", "-c", _MAKE, "sh", *map(os.path.dirname, paths)]
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            _make_folder(os.path.dirname(path))
-            os.close(_append(path))
-        except OSError:
-            return
+            streams = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+            pid = os.posix_spawn("/bin/sh", command, os.environ, file_actions=streams)
+        finally:
+            os.close(null)
+    except OSError:
+        return
+    # It is in our session, so nobody else waits for it.
+    threading.Thread(target=_wait_for, args=(pid,), daemon=True).start()
+
+
+def _wait_for(pid: int) -> None:
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # Whoever started us has SIGCHLD ignored.
 
 
 def _append(path: str) -> int:

@@ -58,9 +58,16 @@ def read(path: str, limit: int = 1 << 20) -> bytes | None:
 
 def stat(pid: int) -> Stat | None:
     """Read who a process is; None if there is no such process."""
-    data = read(f"/proc/{pid}/stat")
-    if not data:
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return None
+    try:
+        data = os.read(fd, 4096)  # One short line.
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
     # The name stands in parentheses and may itself hold spaces and parentheses.
     head, _, tail = data.rpartition(b")")
     fields = tail.split()

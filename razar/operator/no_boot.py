@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from razar.boot.mission_lock import AlreadyRunningError
+from razar.boot.mission_lock import AlreadyRunningError, open_lock
 from razar.control.address import LOCK_NAME
 
 __all__ = ["no_boot"]
@@ -20,7 +20,7 @@ def no_boot(logs: str) -> Iterator[None]:
     The file is left as it is: its content tells the next boot whether the last one was killed.
     Raises AlreadyRunningError, or OSError if the file cannot be opened.
     """
-    fd = os.open(os.path.join(logs, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    fd = open_lock(os.path.join(logs, LOCK_NAME), os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
 from razar.probes import net
 from razar.probes.base import PASSED, Answer, Check, ProbeTarget
@@ -10,6 +11,7 @@ from razar.probes.base import PASSED, Answer, Check, ProbeTarget
 __all__ = ["TcpCheck", "host_and_port"]
 
 
+@lru_cache(4096)
 def host_and_port(target: str) -> tuple[str, int]:
     """Split ``host:port``, ``[::1]:port`` or a URL; a URL without a port has its scheme's."""
     from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ class TcpCheck(Check):
     """A connection is opened and closed."""
 
     keeps_time = True
+    eager = True
 
     def __init__(self, target: ProbeTarget) -> None:
         super().__init__(target)

@@ -60,6 +60,8 @@ def _component_event(event: Any) -> str:
             return f"health check failed: {event.error}"
         case events.TimerFired():
             return f"timer {event.timer} ran out"
+        case events.RepairAwaits():
+            return f"repair {event.patch} waits for approval"
         case events.RepairFinished():
             return "repaired" if event.patched else f"not repaired: {event.reason or 'no reason given'}"
         case events.OperatorStopped():

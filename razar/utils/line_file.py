@@ -84,7 +84,9 @@ class LineFile:
         if self._fd >= 0 and self._still_there():
             return
         self.close()
-        fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, files.MODE)
+        # A pipe that nobody empties is a file that cannot be written, not a reason to wait.
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        fd = os.open(self.path, flags, files.MODE)
         try:
             status = os.fstat(fd)
             self.size = status.st_size

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -130,6 +131,26 @@ def test_a_folder_where_a_file_should_be_and_the_reverse(mission: Make, name: st
     assert name.partition(".")[0] in text or name == "razar.sock", text
     assert code == (1 if name == "components" else 0) or name == "razar_journal.jsonl"
     assert one.processes() == []
+
+
+@pytest.mark.parametrize(("make", "stop"), [(os.mkdir, 1), (os.mkfifo, 0)])
+def test_something_else_in_the_place_of_the_lock(
+    mission: Make, make: Callable[[Path], None], stop: int
+) -> None:
+    one = mission(service("a"))
+    one.logs.mkdir()
+    make(one.logs / "razar.lock")
+    assert one.boot() == 2
+    assert "razar.lock is" in one.err and "move it away" in one.err and "Traceback" not in one.err
+    for verb, code in ("status", 3), ("stop", stop):
+        done = subprocess.run(
+            [sys.executable, "-m", "razar", verb],
+            cwd=one.folder,
+            env=one.environ(),
+            capture_output=True,
+            timeout=10,
+        )
+        assert done.returncode == code, done.stderr
 
 
 STATES = {

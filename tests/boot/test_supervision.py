@@ -80,6 +80,14 @@ def test_a_descendant_in_a_session_of_its_own_is_stopped_too(mission: Make) -> N
     assert one.processes() == []
 
 
+def test_a_stray_that_nobody_knows_is_killed_and_told(mission: Make) -> None:
+    """It shows no mark of its component: the warning must not be lost with the terminal."""
+    one = mission(script("a", "(env -i PATH=$PATH setsid sleep 1000 &); echo ready; exec sleep 1000"))
+    assert one.boot() == 0
+    [line] = [line for line in one.log if "left behind" in line]
+    assert line.startswith("WARN killed pid ") and "sleep 1000" in line
+
+
 def test_after_kill_minus_nine_the_next_boot_leaves_no_second_copy(mission: Make) -> None:
     one = mission(service("a"), script("b", "setsid sleep 1000 & echo ready; exec sleep 1000")).start()
     one.wait_for_line("INFO Mission demo complete")

@@ -80,7 +80,7 @@ def test_every_command_is_known_with_its_options(page: str, words: list[str]) ->
             return
         shown = help_of(module)
     elif program == "razar":
-        shown = help_of("razar", *arguments[: 2 if arguments[0] == "quarantine" else 1])
+        shown = help_of("razar", *arguments[: 2 if arguments[0] in ("quarantine", "repairs") else 1])
     else:
         assert program in ("cargo", "pip", "curl", "git", "cd", "maturin", "export"), f"{page}: {words}"
         return

@@ -32,6 +32,25 @@ def wrong(number: int) -> dict[str, Any]:
     return msgspec.to_builtins(proposal(edit(new=f"    return a * b + {number + 10}\n")))  # type: ignore[no-any-return]
 
 
+async def test_what_held_and_failed_soon_after_is_undone_and_counts_as_an_attempt(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    before = house.app.read_text()
+    with Server() as server:
+        handovers = house.handovers(Agent("kimi2", server.url))
+        attempt = await handovers.attempt(failure())
+        await handovers.settle(attempt, True)
+        await handovers.settle(attempt, False, "killed by SIGSEGV")
+        await handovers.settle(attempt, False, "a second time")
+        assert house.app.read_text() == before
+        assert [(r["event"], r["patched"]) for r in house.records()] == [
+            ("attempt", True),
+            ("reverted", False),
+        ]
+        assert house.records()[-1]["reason"] == "killed by SIGSEGV"
+        again = await handovers.attempt(failure())
+        assert again.number == 2, "the series goes on"
+
+
 async def test_a_patch_that_holds_is_kept_and_recorded(tmp_path: Path, store: metrics.Store) -> None:
     house = House(tmp_path)
     with Server() as server:

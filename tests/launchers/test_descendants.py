@@ -387,7 +387,7 @@ async def test_orphan_that_ended_is_reaped_while_its_component_lives(
     launcher.ignite(launch_spec(tmp_path, sh("(setsid sh -c 'echo $$ > pid' &); sleep 60")))
     orphan = await read_pid(tmp_path / "pid")
     await until(lambda: orphan in zombies())
-    launcher._look_around(60.0)
+    launcher._look_around()
     assert procfs.stat(orphan) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -183,21 +184,69 @@ def test_log_stays_whole_where_it_cannot_be_cut(
     ]
 
 
-async def test_running_component_is_rotated_by_the_clock(
+def test_what_a_runaway_wrote_beyond_all_that_is_kept_is_dropped(
+    log: LogFile, small: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not can_cut(tmp_path):
+        pytest.skip("this file system cannot cut off the front of a file")
+    path = Path(log.path)
+    write(path, b"".join(b"%07d\n" % n for n in range(250_000)))
+    since = 2_000_000 - 8 * 10
+    assert log.rotate() is True
+    kept = content(path)
+    assert len(kept) <= logs.KEEP * logs.ROTATE_AT + (1 << 16)
+    assert kept.endswith(b"0249998\n0249999\n")
+    assert log.read(since, 16) == (b"0249990\n0249991\n", since + 16)
+    assert "grows too fast" in caplog.text
+
+
+@pytest.mark.parametrize("watched", [True, False])
+async def test_running_component_is_rotated_as_soon_as_its_log_is_large(
+    events: Events, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch, watched: bool
+) -> None:
+    if not can_cut(tmp_path):
+        pytest.skip("this file system cannot cut off the front of a file")
+    monkeypatch.setattr("razar.launchers.log_watch.PAUSE", 0.01)
+    if not watched:  # max_user_watches
+        monkeypatch.setattr("razar.launchers.log_watch.LogWatch._arm", lambda watch, key: False)
+    launcher = LocalLauncher(events)
+    launcher.ignite(launch_spec(tmp_path, sh("seq 40000; exec sleep 60")))
+    path = tmp_path / "logs" / "components" / "crown_router" / "current.log"
+    await until(lambda: path.exists() and b"\n40000\n" in content(path))
+    await until(lambda: path.stat().st_size < logs.ROTATE_AT and Path(f"{path}.1").exists())
+    assert launcher.tail("crown_router", 2) == ("39999", "40000")
+    launcher.kill("crown_router", 1)
+    await events.exited()
+    assert content(path) == b"".join(b"%d\n" % n for n in range(1, 40_001))
+    await launcher.close()
+
+
+async def test_a_log_that_grows_again_after_a_pause_is_noticed(
     launcher: LocalLauncher, events: Events, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not can_cut(tmp_path):
         pytest.skip("this file system cannot cut off the front of a file")
-    monkeypatch.setattr("razar.launchers.local.ROUND", 0.01)
-    monkeypatch.setattr("razar.launchers.local.ROUND_SHORTEST", 0.01)
-    launcher.ignite(launch_spec(tmp_path, sh("seq 100000; exec sleep 60")))
+    monkeypatch.setattr("razar.launchers.log_watch.PAUSE", 0.01)
+    os.mkfifo(tmp_path / "go")
+    launcher.ignite(launch_spec(tmp_path, sh("echo one; while read x < go; do seq 30000; done")))
     path = tmp_path / "logs" / "components" / "crown_router" / "current.log"
-    await until(lambda: path.exists() and b"\n100000\n" in content(path))
-    await until(lambda: path.stat().st_size < logs.ROTATE_AT and Path(f"{path}.1").exists())
-    assert launcher.tail("crown_router", 2) == ("99999", "100000")
-    launcher.kill("crown_router", 1)
-    await events.exited()
-    assert content(path) == b"".join(b"%d\n" % n for n in range(1, 100_001))
+    for number in (1, 2, 3):
+        await until(lambda: launcher._watch._pauses == {})  # Nothing is being looked at: it sleeps.
+        await asyncio.to_thread((tmp_path / "go").write_text, "x\n")
+        last = Path(f"{path}.{number}")
+        await until(last.exists)
+        await until(lambda: path.stat().st_size < logs.ROTATE_AT)
+
+
+async def test_a_quiet_component_wakes_nobody(
+    launcher: LocalLauncher, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("razar.launchers.log_watch.PAUSE", 0.01)
+    looks: list[str] = []
+    monkeypatch.setattr(launcher._watch, "_on_written", looks.append)
+    launcher.ignite(launch_spec(tmp_path, sh("echo up; exec sleep 60")))
+    await until(lambda: looks == ["crown_router"])
+    assert launcher._watch._pauses == {}  # The next look is only for the next line.
 
 
 async def test_no_timer_runs_without_components(

@@ -172,3 +172,23 @@ def test_a_torn_last_line_is_kept_or_cut_as_its_owner_decides(
     LineFile(str(path), whole=decide).append(b"next\n")
     assert seen == [b"{torn"]
     assert path.read_bytes() == expected
+
+
+def test_a_pipe_that_nobody_empties_holds_nobody_up(tmp_path: Path) -> None:
+    """A log may be linked to the output of a container."""
+    path = tmp_path / "lines"
+    os.mkfifo(path)
+    told: list[str] = []
+    lines = LineFile(str(path), report=told.append)
+    written = 0
+    while lines.append(b"x" * 999 + b"\n"):
+        written += 1
+        assert written < 2000
+    assert len(told) == 1 and "cannot be written" in told[0]
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    while len(os.read(reader, 1 << 20)) == 1 << 20:
+        pass
+    assert lines.append(b"last\n") and len(told) == 2
+    assert os.read(reader, 1 << 20).endswith(b"\nlast\n")
+    lines.close()
+    os.close(reader)

@@ -138,7 +138,7 @@ async def test_stale_bytecode_beside_the_source_is_not_what_runs(tmp_path: Path)
 
 async def test_an_endless_test_is_killed(tmp_path: Path) -> None:
     mission = Mission(tmp_path, test="import app\nwhile True: pass\n")
-    reason = await mission.refused(edit(), limits=CommandLimits(seconds=0.5))
+    reason = await mission.refused(edit(), limits=CommandLimits(seconds=3))
     assert "did not end in time" in reason
 
 
