@@ -153,7 +153,7 @@ class Rungs:
             agent_original=NAMES.get(agent),
             outcome="refused" if refused else "failed",
             reason=redact(str(error)),
-            seconds=answer.seconds,
+            asked=answer.seconds,
             tokens=answer.tokens,
             wait=pause_after(before + 1, error, self._chance),
         )
@@ -167,7 +167,7 @@ class Rungs:
             agent_original=NAMES.get(agent),
             outcome="refused",
             reason="",
-            seconds=answer.seconds,
+            asked=answer.seconds,
             tokens=answer.tokens,
             wait=pause_after(before + 1, None, self._chance),
         )

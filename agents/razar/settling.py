@@ -160,7 +160,7 @@ class Settlement:
         )
         if attempt.agent not in (MEMORY, LOCAL):
             outcome = "patched" if patched else "failed" if attempt.outcome == "failed" else "rejected"
-            metrics.DEFAULT.observe("razar_handover_seconds", (attempt.agent, outcome), attempt.seconds)
+            metrics.DEFAULT.observe("razar_handover_seconds", (attempt.agent, outcome), attempt.asked)
         if self._long_task:
             self._log_long_task(
                 attempt.component, attempt.number, attempt.error, patched=patched, aborted=False
