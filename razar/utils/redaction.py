@@ -251,12 +251,14 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
     found = []
     for name, value in environ.items():
         upper = name.upper()
-        if (upper in _NAMED or upper.endswith(_SUFFIXES)) and not value.startswith(("/", "./", "~")):
+        if upper in _NAMED or upper.endswith(_SUFFIXES):
             found.append(value)
         elif "://" in value:
             password = _compiled(_URL_PASSWORD).match(value)
             if password is not None:
-                found.append(password[1])
+                from urllib.parse import unquote
+
+                found += {password[1], unquote(password[1])}
     return found
 
 

@@ -252,6 +252,7 @@ def test_each_line_of_a_key_is_masked_alone() -> None:
         assert line not in redactor(f"read: {line}")
 
 
-@pytest.mark.parametrize("value", ["/home/someone/.netrc", "./keys/token", "~/.config/token"])
-def test_the_place_of_a_secret_is_none(value: str) -> None:
-    assert Redactor({"SSH_TOKEN": value})(f"reading {value}") == f"reading {value}"
+@pytest.mark.parametrize("text", ["p%40ss%2Fword", "p@ss/word"])
+def test_the_password_of_a_url_is_masked_alone_too(text: str) -> None:
+    redactor = Redactor({"DATABASE_URL": "postgres://app:p%40ss%2Fword@db/app", "PORT": "8000"})
+    assert redactor(f"login with {text} on 8000") == "login with *** on 8000"
