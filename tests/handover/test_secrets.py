@@ -203,6 +203,22 @@ async def test_a_masked_place_is_not_overwritten(tmp_path: Path) -> None:
     assert not house.records("razar_ai_patches.json")
 
 
+async def test_a_patch_with_a_secret_in_it_is_not_remembered(tmp_path: Path) -> None:
+    house, memory = House(tmp_path, test=None), FileMemory(tmp_path / "memory.json")
+    secret = word(30)
+    bad = edit(new=f'    password = "{secret}"\n    return a + b\n')
+    with Server(lambda number, body: msgspec.to_builtins(proposal(bad))) as server:
+        handovers = house.handovers(Agent("kimi2", server.url), memory=lambda: memory)
+        attempt = await handovers.attempt(failure())
+        assert attempt and attempt.repair is None and secret in house.app.read_text()
+        assert secret not in attempt.diff
+        await handovers.settle(attempt, True)
+    assert not memory.path.exists()
+    for path in house.logs.rglob("*"):
+        if path.is_file() and path.parent.name not in ("original", "patched"):
+            assert secret not in path.read_text(), path
+
+
 @pytest.mark.parametrize(
     "text",
     [
