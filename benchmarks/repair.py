@@ -102,7 +102,8 @@ def make_mission(folder: Path, files: int) -> None:
         "layer": "core",
         "entrypoint": ["python", "src/service.py"],
         "health": "log: ^ready",
-        "retries": 0,
+        "retries": 1,
+        "restart": {"backoff": "500ms"},
         "repair": {"paths": ["src/*.py"], "tests": ["python checks/check.py"]},
     }
     config = {"mission": "bench", "crown": {"policy": "off"}, "components": [component]}
@@ -153,11 +154,12 @@ def measure(folder: Path) -> dict[str, float]:
         agent.server_close()
     patches = [json.loads(line) for line in (folder / "logs/razar_ai_patches.json").read_text().splitlines()]
     tests = sum(test["seconds"] for test in patches[-1]["tests"])
-    sent = agent.asked - instant(records, "Exited")
-    relaunched = instant(records, "Spawned", 1) - agent.answered - tests
+    # The second exit is the one that is handed over.
+    sent = agent.asked - instant(records, "Exited", 1)
+    relaunched = instant(records, "Spawned", 2) - agent.answered - tests
     (folder / "src/greeting.py").write_text(SOURCE)
     records = boot(folder)
-    cycle = instant(records, "ProbePassed") - instant(records, "Exited")
+    cycle = instant(records, "ProbePassed") - instant(records, "Exited", 1)
     return {
         "handover sent": sent * 1e3,
         "answer to relaunch": relaunched * 1e3,

@@ -273,6 +273,11 @@ class RecoveryManager:
 
     # -- begin and end ----------------------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Load everything that a hand-over needs: it takes longer than the hand-over itself."""
+        await asyncio.to_thread(_load)
+        self._with()
+
     async def recover(self) -> None:
         """Undo what a killed supervisor had left on trial; to be called before anything is started."""
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
@@ -290,6 +295,14 @@ class RecoveryManager:
                 await self._settle(patch, False, "RAZAR ended before the patch had proved itself")
         if self._handovers is not None:
             await self._handovers.close()
+
+
+def _load() -> None:
+    import agents.razar.code_repair
+    import agents.razar.handover
+    import agents.razar.http_async
+    import agents.razar.rungs
+    import agents.razar.settling  # noqa: F401
 
 
 def _waiting(logs: str, component: str) -> Manifest | None:

@@ -125,6 +125,8 @@ class Boot:
                     raise
                 return self._abandon(128 + self._interrupted, f"interrupted by {self._interrupted.name}")
             self._begin_beside(self._ask_native_services())
+            if self._plan.repair:
+                self._begin_beside(self._prepare_recovery())
             return await self._supervise(on_settled)
 
     # -- before the first ignition --------------------------------------------------------------
@@ -281,6 +283,11 @@ class Boot:
         await native_services.initialise(
             self._logs, report=self._runtime.report, say=self._out.say, span=self._out.trace.child
         )
+
+    async def _prepare_recovery(self) -> None:
+        """Have what repairs are made of at hand before the first failure needs it."""
+        await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        await self._recovery.prepare()
 
     async def _open_control(self, lifetime: AsyncExitStack) -> None:
         from razar.control.server import ControlServer
