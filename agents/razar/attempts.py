@@ -34,6 +34,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     probes, and calls ``settle``. ``proposed``: a change is there and was not made. ``refused``: the
     suggestion was no good. ``failed``: there was none. ``event`` is ``attempt``, or ``wait`` for what was
     none: nobody could be asked yet. ``number`` counts the attempts since the last repair that held.
+    ``seconds`` is what all of it took, ``asked`` the call of the agent alone.
     ``agent`` is the rung of the ladder, ``memory`` or ``local``. ``wait`` is how many seconds the caller
     lets pass before the next attempt. ``diff`` is for people, ``repair`` what memory keeps.
     """
@@ -48,6 +49,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     event: Literal["attempt", "wait"] = "attempt"
     patch_id: str | None = None
     seconds: float = 0.0
+    asked: float = 0.0
     tokens: int | None = None
     fingerprint: str | None = None
     wait: float = 0.0

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from agents.razar.errors import AgentError
 from agents.razar.ladder import Block
+from razar.utils.redaction import redact
 
 __all__ = ["Breakers"]
 
@@ -57,7 +58,7 @@ class Breakers:
         """A call failed."""
         state = self._endpoints.setdefault(endpoint, _Endpoint())
         state.failures += 1
-        state.reason = str(error)
+        state.reason = redact(str(error))
         state.since = now
         if error.retry_after is not None:
             state.not_before = max(state.not_before, now + min(error.retry_after, LONGEST))

@@ -19,6 +19,7 @@ from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.sandbox import MODES, CommandLimits, CommandRun, Mode, Sandbox, available
 from agents.razar.patching.tree import Tree
 from agents.razar.proposal import Proposal
+from agents.razar.uninterrupted import to_its_end
 from razar.config.model import RepairScope
 from razar.utils import files
 from razar.utils.encoding import encode_json
@@ -120,6 +121,10 @@ async def repair_module(
             _remember(trial, f"it was rejected as {trial.id}: {redact(reason)[:500]}")
     except OSError as error:
         reason, passing = f"the machine refused: {files.why(error)}", True
+    except asyncio.CancelledError:
+        if trial.prepared and journal.state_of(trial.logs, trial.id) == "proposed":
+            journal.set_state(trial.logs, trial.id, "rejected")
+        raise
     finally:
         await asyncio.to_thread(scratch.remove, _work(trial))
         _leave_nothing(trial)
@@ -298,7 +303,8 @@ async def _settle(
         _remember(trial, "it was shown; approval is set to never")
         return "proposed", f"verified, and only shown (approval is set to never): {shown}"
     waits = scope.approval == "ask"
-    await asyncio.to_thread(_prepare, trial, root, attempt, agent, waits)
+    # Else its thread would go on, and leave a patch that waits for approval and that nobody knows of.
+    await to_its_end(asyncio.to_thread(_prepare, trial, root, attempt, agent, waits))
     if waits:
         _remember(trial, f"it waits for approval as {trial.id}")
         return "proposed", f"verified, waits for approval: {shown}"

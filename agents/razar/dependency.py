@@ -14,6 +14,7 @@ from agents.razar.patching.policy import Change, diff_of
 from agents.razar.patching.record import FileDigests
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import Tree
+from agents.razar.uninterrupted import to_its_end
 from razar.config.model import Approval
 from razar.issues.environment_edit import EditError
 from razar.issues.fixes import SIZE_LIMIT, addition
@@ -81,17 +82,19 @@ async def add(logs: str, component: str, addition: Addition, *, approval: Approv
         if approval == "never":
             reason = "only shown (approval is set to never)"
         else:
-            await asyncio.to_thread(
-                journal.prepare,
-                logs,
-                id,
-                component,
-                addition.folder,
-                (addition.change,),
-                diff=redact(addition.diff),
-                attempt=number,
-                agent=LOCAL,
-                waits=approval == "ask",
+            await to_its_end(
+                asyncio.to_thread(
+                    journal.prepare,
+                    logs,
+                    id,
+                    component,
+                    addition.folder,
+                    (addition.change,),
+                    diff=redact(addition.diff),
+                    attempt=number,
+                    agent=LOCAL,
+                    waits=approval == "ask",
+                )
             )
             reason = "waits for approval"
         if approval == "auto":
@@ -99,6 +102,10 @@ async def add(logs: str, component: str, addition: Addition, *, approval: Approv
             status, reason = "applied", "added; the layer is built anew"
         else:
             record.remember(logs, key, f"it was proposed as {id}")
+    except asyncio.CancelledError:
+        if journal.state_of(logs, id) == "proposed":
+            journal.set_state(logs, id, "rejected")
+        raise
     except Refusal as refusal:
         status, reason = "rejected", str(refusal)
     try:
@@ -122,11 +129,9 @@ async def add(logs: str, component: str, addition: Addition, *, approval: Approv
 
 async def _swap(logs: str, id: str) -> None:
     """Put the file in place; a caller that is cancelled meanwhile leaves it as it was."""
-    swap = asyncio.ensure_future(asyncio.to_thread(transaction.apply, logs, id))
     try:
-        await asyncio.shield(swap)
+        await to_its_end(asyncio.to_thread(transaction.apply, logs, id))
     except asyncio.CancelledError:
-        await asyncio.wait([swap])
-        if swap.exception() is None:
-            await asyncio.to_thread(transaction.rollback, logs, id)
+        if journal.state_of(logs, id) == "applied":
+            await to_its_end(asyncio.to_thread(transaction.rollback, logs, id))
         raise

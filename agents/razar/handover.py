@@ -141,7 +141,7 @@ class Handovers:
         if self._storm.note(component.id, failure.at):
             self._say("ERROR", self._storm.over_in(failure.at)[1])
         span = self._start(HANDOVER, component=component.id)
-        number = 0
+        number, began = 0, time.monotonic()
         try:
             series = await asyncio.to_thread(self._trail.series, component.id)
             number = series.next_number
@@ -162,6 +162,7 @@ class Handovers:
             async with self._slots:
                 attempt = await self._steps.take(case)
             # From here to the end nothing may be awaited: the caller must learn of files that were changed.
+            attempt = replace(attempt, seconds=time.monotonic() - began)
             span.set("razar.agent", attempt.agent)
             span.set("razar.outcome", attempt.outcome)
             self._settlement.open(attempt)

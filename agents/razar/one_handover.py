@@ -19,6 +19,7 @@ from agents.razar.budgets import Budget, limits_of
 from agents.razar.handover import Handovers
 from agents.razar.remembered import Memory
 from razar.config.model import Component, MissionConfig
+from razar.utils import files
 from razar.utils.redaction import redact
 
 __all__ = ["HandoverResult", "UnknownComponentError", "hand_over", "open_memory"]
@@ -79,10 +80,17 @@ def hand_over(
 
     logs = os.path.abspath(default_logs(config.path))
     failure_text = str(error) if str(error).strip() else "it failed, without an error text"
-    with _alone(logs):
-        return _in_a_loop(
-            lambda: _one(config, found, failure_text, dict(context or {}), logs, use_opencode=use_opencode)
-        )
+    try:
+        with _alone(logs):
+            return _in_a_loop(
+                lambda: _one(
+                    config, found, failure_text, dict(context or {}), logs, use_opencode=use_opencode
+                )
+            )
+    except OSError as fault:
+        # Without a record there is no repair.
+        reason = f"nothing can be recorded in {logs}: {files.why(fault)}"
+        return HandoverResult(component=component, outcome="failed", reason=redact(reason))
 
 
 def open_memory(logs: str) -> Callable[[], Memory | None]:
@@ -210,9 +218,6 @@ async def _one(
         return HandoverResult(
             component=component.id, outcome="exhausted", reason=redact(end.reason), packet=packet
         )
-    except OSError as fault:
-        # The disk refuses a record: no repair without one.
-        return HandoverResult(component=component.id, outcome="failed", reason=redact(str(fault)))
     finally:
         await handovers.close()
 

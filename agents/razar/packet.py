@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from agents.razar.attempts import Failure
-from agents.razar.patching import record
+from agents.razar.patching import journal, record
+from agents.razar.patching.refusal import Refusal
 from agents.razar.redaction_report import reports_of
 from agents.razar.trail import Series
 from agents.razar.worth import issue_of
@@ -87,6 +88,7 @@ def _packet(
         "remediation": issue.remediation,
         "attempts": list(series.attempts),
         "patches": patches,
+        "waiting": [id for id in dict.fromkeys(str(patch.get("id")) for patch in patches) if _waits(logs, id)],
         "handovers": [msgspec.to_builtins(report) for report in reports_of(logs, component.id, since)],
         "budget": budget,
         "protection": _protection(logs, patches),
@@ -125,6 +127,14 @@ def _patches(logs: str, component: str, since: float) -> list[dict[str, Any]]:
     except OSError:
         pass
     return list(found)
+
+
+def _waits(logs: str, id: str) -> bool:
+    """Whether an operator is still asked about a patch."""
+    try:
+        return journal.state_of(logs, id) == "proposed" and journal.load(logs, id).waits
+    except (Refusal, OSError):
+        return False
 
 
 def _protection(logs: str, patches: list[dict[str, Any]]) -> dict[str, Any]:
@@ -188,7 +198,7 @@ def _markdown(packet: dict[str, Any]) -> str:
 
 def _how_to_go_on(packet: dict[str, Any]) -> list[str]:
     id = packet["component"]
-    waiting = [patch["id"] for patch in packet["patches"] if patch.get("status") == "proposed"]
+    waiting = packet["waiting"]
     steps = [
         f"- Look at a patch that waits: `razar repairs show {one}`, then approve or reject it."
         for one in waiting

@@ -11,7 +11,7 @@ import msgspec
 from agents.razar.attempts import Say
 from agents.razar.patching.record import FileDigests
 from agents.razar.proposal import Proposal
-from razar.utils.redaction import one_line, redact
+from razar.utils.redaction import one_line, redact, redact_source
 
 __all__ = ["Memory", "Remembered", "patch_repair", "proposal_of"]
 
@@ -82,8 +82,13 @@ class Remembered:
             self._say("WARN", f"no memory of past repairs: {why}")
 
 
-def patch_repair(proposal: Proposal, files: tuple[FileDigests, ...]) -> dict[str, Any]:
-    """A patch as the memory keeps it: the edits, and what they did to which bytes."""
+def patch_repair(proposal: Proposal, files: tuple[FileDigests, ...]) -> dict[str, Any] | None:
+    """A patch as the memory keeps it: the edits, and what they did to which bytes.
+
+    None for one that holds a secret: it must be repeated to the letter, and a secret is not kept.
+    """
+    if any(redact_source(text, edit.path) != text for edit in proposal.edits for text in edit.texts):
+        return None
     return {
         "kind": "patch",
         "summary": proposal.summary,

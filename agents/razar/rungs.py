@@ -21,6 +21,7 @@ from agents.razar.pacing import pause_after
 from agents.razar.remembered import patch_repair
 from agents.razar.trail import NAMES, Trail
 from razar.config.model import MissionConfig
+from razar.utils.redaction import redact
 
 if TYPE_CHECKING:
     from agents.razar.steps import Case
@@ -91,7 +92,7 @@ class Rungs:
             answer, bundle = await self._asker.ask(step.agent, lambda to: self._bundle(case, to), case.number)
             if not_asked(answer.error):
                 # No attempt was made. Its breaker is open now, so it is another one's turn.
-                self._missing.setdefault(step.agent, str(answer.error))
+                self._missing.setdefault(step.agent, redact(str(answer.error)))
                 continue
             if answer.error is not None:
                 return self._failed(case, step.agent, answer.error, answer, len(tried))
@@ -151,8 +152,8 @@ class Rungs:
             agent=agent,
             agent_original=NAMES.get(agent),
             outcome="refused" if refused else "failed",
-            reason=str(error),
-            seconds=answer.seconds,
+            reason=redact(str(error)),
+            asked=answer.seconds,
             tokens=answer.tokens,
             wait=pause_after(before + 1, error, self._chance),
         )
@@ -166,7 +167,7 @@ class Rungs:
             agent_original=NAMES.get(agent),
             outcome="refused",
             reason="",
-            seconds=answer.seconds,
+            asked=answer.seconds,
             tokens=answer.tokens,
             wait=pause_after(before + 1, None, self._chance),
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import msgspec
 
@@ -17,6 +15,7 @@ from agents.razar.patching import journal
 from agents.razar.patching.refusal import Refusal
 from agents.razar.remembered import Remembered
 from agents.razar.trail import Trail
+from agents.razar.uninterrupted import to_its_end
 from razar import metrics
 from razar.utils import files
 from razar.utils.encoding import encode_json
@@ -88,9 +87,9 @@ class Settlement:
         if id is None:
             return
         if self._open.pop(id, None) is not None:
-            await _to_its_end(self._settle(attempt, held, reason))
+            await to_its_end(self._settle(attempt, held, reason))
         elif not held and self._held.pop(id, None) is not None:
-            await _to_its_end(self._revert(attempt, reason or "the component did not stay healthy"))
+            await to_its_end(self._revert(attempt, reason or "the component did not stay healthy"))
 
     async def close(self) -> None:
         """Undo what is open."""
@@ -161,7 +160,7 @@ class Settlement:
         )
         if attempt.agent not in (MEMORY, LOCAL):
             outcome = "patched" if patched else "failed" if attempt.outcome == "failed" else "rejected"
-            metrics.DEFAULT.observe("razar_handover_seconds", (attempt.agent, outcome), attempt.seconds)
+            metrics.DEFAULT.observe("razar_handover_seconds", (attempt.agent, outcome), attempt.asked)
         if self._long_task:
             self._log_long_task(
                 attempt.component, attempt.number, attempt.error, patched=patched, aborted=False
@@ -203,19 +202,3 @@ class Settlement:
             return msgspec.json.decode(data or b"", type=Attempt)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await something that must not be left half done; a cancellation is passed on afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.done():
-                break
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError

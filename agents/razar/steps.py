@@ -115,6 +115,7 @@ class Steps:
         #: Remembered repairs tried in the open series, by component; what waits for the operator.
         self._recalled: dict[str, set[str]] = {}
         self._proposed: dict[str, str] = {}
+        self._told: set[str] = set()
 
     async def take(self, case: Case) -> Attempt:
         """Make one attempt. Raises Exhausted."""
@@ -202,16 +203,11 @@ class Steps:
 
         component = case.component
         addition = await asyncio.to_thread(dependency.examine, self._environments, component.layer, package)
-        if isinstance(addition, str):
-            self._say(
-                "INFO", f"{component.id}: {package} is not added to layer {component.layer}: {addition}"
-            )
-            return None
-        before = dependency.tried(self._logs, component.id, addition)
-        if before is not None:
-            self._say(
-                "INFO", f"{component.id}: {package} is not added to layer {component.layer} again: {before}"
-            )
+        before = (
+            addition if isinstance(addition, str) else dependency.tried(self._logs, component.id, addition)
+        )
+        if isinstance(addition, str) or before is not None:
+            self._tell(f"{component.id}: {package} is not added to layer {component.layer}: {before}")
             return None
         added = await dependency.add(
             self._logs,
@@ -229,6 +225,12 @@ class Steps:
             rebuild_layer=component.layer if added.status == "applied" else None,
             repair={"kind": "dependency", "layer": component.layer, "package": package},
         )
+
+    def _tell(self, text: str) -> None:
+        """Say what is the same at every attempt, once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._say("INFO", text)
 
     @property
     def _rungs(self) -> Rungs:
@@ -265,6 +267,7 @@ def _approval(component: Component, config: MissionConfig, *, builds: bool) -> A
 
 
 def _how_to_go_on(attempt: Attempt) -> str:
+    id = attempt.patch_id
     if "waits for approval" in attempt.reason:
-        return f"the patch {attempt.patch_id} waits for you: razar repairs show, approve or reject {attempt.patch_id}"
-    return f"there is a suggestion that was not applied ({attempt.reason}): see razar repairs show {attempt.patch_id}"
+        return f"the patch {id} waits for you: razar repairs show, approve or reject {id}"
+    return f"there is a suggestion, {id} in razar_ai_patches.json, that was not applied: {attempt.reason}"

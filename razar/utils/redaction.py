@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from _thread import allocate_lock
 from collections.abc import Iterable, Mapping
 from functools import cache
 
@@ -43,10 +44,8 @@ _SUFFIXES = (
     "_SALT",
     "_SECRET",
     "_SECRET_KEY",
-    "_SECRETS",
     "_SIGNING_KEY",
     "_TOKEN",
-    "_TOKENS",
     "_WEBHOOK",
     "_WEBHOOK_URL",
 )
@@ -122,18 +121,27 @@ class Redactor:
     """Masks known secret values first, then what looks like a secret."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
+        self._lock = allocate_lock()
         self._values: set[str] = set()
+        self._new: list[str] = []
         self._forms: tuple[str, ...] = ()
         self.learn(_secrets(environ))
 
     def learn(self, values: Iterable[str]) -> None:
         """Mask these values too, also in base64 and percent-encoded; those below six characters are ignored."""
-        before = len(self._values)
-        self._values.update(value for value in map(str.strip, values) if len(value) >= _SHORTEST)
-        if len(self._values) != before:
-            forms = {form for value in self._values for form in _forms(value)}
+        with self._lock:
+            for value in map(str.strip, values):
+                if len(value) >= _SHORTEST and value not in self._values:
+                    self._values.add(value)
+                    self._new.append(value)
+
+    def _take_in(self) -> None:
+        """Work out the forms of what was learnt: once for many, when they are first needed."""
+        with self._lock:
+            forms = {form for value in self._new for form in _forms(value)}
             # Longest first, so that a secret that begins with another one is masked whole.
-            self._forms = tuple(sorted(forms, key=len, reverse=True))
+            self._forms = tuple(sorted(forms.union(self._forms), key=len, reverse=True))
+            self._new.clear()
 
     def __call__(self, text: str) -> str:
         text = self._known(text)
@@ -158,6 +166,8 @@ class Redactor:
 
     def _known(self, text: str) -> str:
         """Mask what is known by its value, its place in a URL or the form its vendor gives it."""
+        if self._new:
+            self._take_in()
         for form in self._forms:
             # Far quicker than one expression of all of them, which tries each one at each place.
             if form in text:
@@ -193,18 +203,20 @@ def strip_userinfo(text: str) -> str:
 
 def _forms(value: str) -> set[str]:
     """A value as it is, percent-encoded, in JSON, and in base64 at any place of a longer text."""
-    from base64 import b64encode
-    from json import dumps
-    from urllib.parse import quote, quote_plus
+    from binascii import b2a_base64
 
     found = {value}
     if "\n" in value:
         found |= {line.strip() for line in value.splitlines() if len(line.strip()) >= _SHORTEST_LINE}
+    coded = {value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")}
+    if not value.replace("-", "").replace("_", "").replace(".", "").isalnum() or not value.isascii():
+        from urllib.parse import quote, quote_plus
+
+        coded |= {quote(value, safe="", errors="replace"), quote_plus(value, errors="replace")}
     data = value.encode("utf-8", "surrogatepass")
-    coded = {quote(value, safe="", errors="replace"), quote_plus(value, errors="replace"), dumps(value)[1:-1]}
     for before, start in enumerate((0, 2, 3)):
         # The first and last characters depend on what stands beside the value too.
-        text = b64encode(b"\0" * before + data).decode()
+        text = b2a_base64(b"\0" * before + data, newline=False).decode()
         core = text[start : len(text) - (0, 3, 2)[(before + len(data)) % 3]]
         coded |= {core, core.replace("+", "-").replace("/", "_")}
     return found | {form for form in coded if len(form) >= _SHORTEST_FORM}
@@ -239,12 +251,14 @@ def _secrets(environ: Mapping[str, str]) -> list[str]:
     found = []
     for name, value in environ.items():
         upper = name.upper()
-        if (upper in _NAMED or upper.endswith(_SUFFIXES)) and not value.startswith(("/", "./", "~")):
+        if upper in _NAMED or upper.endswith(_SUFFIXES):
             found.append(value)
         elif "://" in value:
             password = _compiled(_URL_PASSWORD).match(value)
             if password is not None:
-                found.append(password[1])
+                from urllib.parse import unquote
+
+                found += {password[1], unquote(password[1])}
     return found
 
 

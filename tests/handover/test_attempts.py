@@ -68,9 +68,11 @@ async def test_a_patch_that_holds_is_kept_and_recorded(tmp_path: Path, store: me
     assert record["patch_id"] == attempt.patch_id and record["tokens"] == 100 and record["seconds"] > 0
     assert house.app.read_text() == FIXED
     assert journal.state_of(str(house.logs), str(attempt.patch_id)) == "kept"
-    assert len(server.requests) == 1
-    ((labels, _, _),) = store.histograms(next(m for m in metrics.TABLE if m.name == "razar_handover_seconds"))
-    assert labels == ("kimi2", "patched")
+    assert len(server.requests) == 1 and attempt.seconds > attempt.asked > 0
+    ((labels, _, seconds),) = store.histograms(
+        next(m for m in metrics.TABLE if m.name == "razar_handover_seconds")
+    )
+    assert labels == ("kimi2", "patched") and seconds == attempt.asked
 
 
 async def test_a_patch_that_does_not_hold_is_undone_and_says_why(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.razar.ladder import Block, End, Step, Wait, choose, threshold_of
 
@@ -112,3 +114,50 @@ def test_the_threshold_comes_from_the_environment(text: str, expected: int) -> N
 def test_a_threshold_that_is_none_is_told(text: str) -> None:
     value, problem = threshold_of({"RAZAR_RSTAR_THRESHOLD": text})
     assert value == 9 and problem is not None and "whole number" in problem and text not in problem
+
+
+@given(
+    rungs=st.lists(st.sampled_from("abcde"), unique=True, max_size=5),
+    tried=st.lists(st.sampled_from(["a", "b", "c", "d", "e", "memory", "local", "gone"]), max_size=40),
+    threshold=st.integers(0, 12),
+    attempts=st.none() | st.integers(0, 30),
+    blocked=st.dictionaries(
+        st.sampled_from("abcde"), st.builds(Block, st.just("why"), st.none() | st.floats(1, 600)), max_size=5
+    ),
+    endless=st.booleans(),
+)
+def test_whatever_was_tried_the_rules_hold(
+    rungs: list[str],
+    tried: list[str],
+    threshold: int,
+    attempts: int | None,
+    blocked: dict[str, Block],
+    endless: bool,
+) -> None:
+    step = choose(rungs, tried, threshold=threshold, attempts=attempts, blocked=blocked, endless=endless)
+    made = [name for name in tried if name not in ("memory", "local")]
+    match step:
+        case Step(agent, skipped):
+            assert agent in (rungs if threshold else rungs[:1]) and agent not in blocked
+            assert all(name in blocked and why == "why" for name, why in skipped)
+            if not endless:
+                assert attempts is None or len(made) < attempts
+                known = [name for name in made if name in (rungs if threshold else rungs[:1])]
+                assert not known or rungs.index(agent) >= rungs.index(known[-1])
+        case Wait(seconds, _):
+            assert min(block.seconds for block in blocked.values() if block.seconds is not None) <= seconds
+        case End(reason):
+            assert reason
+            if endless and rungs:
+                assert all(name in blocked for name in (rungs if threshold else rungs[:1]))
+
+
+@given(
+    rungs=st.lists(st.sampled_from("abcde"), unique=True, min_size=1, max_size=5),
+    threshold=st.integers(0, 12),
+    attempts=st.none() | st.integers(0, 30),
+)
+def test_every_ladder_has_an_end(rungs: list[str], threshold: int, attempts: int | None) -> None:
+    order = asked(tuple(rungs), 60, threshold=threshold, attempts=attempts)
+    assert order[-1] == "end" and len(order) <= 43
+    assert [name for name in rungs if name in order] == list(dict.fromkeys(order[:-1]))

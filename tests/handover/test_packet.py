@@ -75,6 +75,20 @@ async def test_a_packet_of_a_failure_that_nobody_was_asked_about(tmp_path: Path)
     assert "Class port" in text and "Nothing: no agent was asked." in text and "No patch was tested." in text
 
 
+@pytest.mark.parametrize(("approval", "waits"), [("ask", True), ("never", False)])
+async def test_the_packet_names_what_can_be_approved(tmp_path: Path, approval: Any, waits: bool) -> None:
+    scope = msgspec.structs.replace(House(tmp_path).scope, approval=approval)
+    house = House(tmp_path / "second", scope=scope)
+    with Server(lambda number, body: msgspec.to_builtins(proposal())) as server:
+        handovers = house.handovers(Agent("kimi2", server.url))
+        attempt = await handovers.attempt(failure())
+        with pytest.raises(Exhausted) as end:
+            await handovers.attempt(failure())
+    text = (Path(handovers.packet("adder")) / "packet.md").read_text()
+    assert (f"razar repairs show {attempt.patch_id}" in text) == waits
+    assert ("razar repairs show" in end.value.reason) == waits and str(attempt.patch_id) in end.value.reason
+
+
 async def test_what_left_the_machine_is_on_record_before_and_after(tmp_path: Path) -> None:
     house = House(tmp_path)
     reports = house.logs / "repairs" / "handovers"

@@ -182,6 +182,23 @@ def test_inside_a_running_loop_it_blocks_and_works(tmp_path: Path, monkeypatch: 
         assert asyncio.run(inside())
 
 
+def test_logs_that_cannot_be_written_are_a_reason_and_no_exception(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = mission(tmp_path, tests=TESTS)
+    (tmp_path / "logs").write_text("a file in the place of the folder")
+    with Server(lambda number, body: chat()) as server:
+        monkeypatch.setenv("KIMI2_ENDPOINT", server.url)
+        result = handover("adder", "add gave -1", config_path=path)
+        assert not result and result.outcome == "failed" and "can be recorded" in result.reason
+        (tmp_path / "logs").unlink()
+        (tmp_path / "logs" / "repairs").mkdir(parents=True)
+        (tmp_path / "logs" / "repairs" / "handovers").write_text("no folder either")
+        result = handover("adder", "add gave -1", config_path=path)
+        assert not result and "can be recorded" in result.reason
+        assert server.requests == []
+
+
 def test_two_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mission(tmp_path, tests=TESTS)
     results: list[Any] = []

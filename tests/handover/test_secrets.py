@@ -203,6 +203,22 @@ async def test_a_masked_place_is_not_overwritten(tmp_path: Path) -> None:
     assert not house.records("razar_ai_patches.json")
 
 
+async def test_a_patch_with_a_secret_in_it_is_not_remembered(tmp_path: Path) -> None:
+    house, memory = House(tmp_path, test=None), FileMemory(tmp_path / "memory.json")
+    secret = word(30)
+    bad = edit(new=f'    password = "{secret}"\n    return a + b\n')
+    with Server(lambda number, body: msgspec.to_builtins(proposal(bad))) as server:
+        handovers = house.handovers(Agent("kimi2", server.url), memory=lambda: memory)
+        attempt = await handovers.attempt(failure())
+        assert attempt and attempt.repair is None and secret in house.app.read_text()
+        assert secret not in attempt.diff
+        await handovers.settle(attempt, True)
+    assert not memory.path.exists()
+    for path in house.logs.rglob("*"):
+        if path.is_file() and path.parent.name not in ("original", "patched"):
+            assert secret not in path.read_text(), path
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -252,6 +268,7 @@ def test_each_line_of_a_key_is_masked_alone() -> None:
         assert line not in redactor(f"read: {line}")
 
 
-@pytest.mark.parametrize("value", ["/home/someone/.netrc", "./keys/token", "~/.config/token"])
-def test_the_place_of_a_secret_is_none(value: str) -> None:
-    assert Redactor({"SSH_TOKEN": value})(f"reading {value}") == f"reading {value}"
+@pytest.mark.parametrize("text", ["p%40ss%2Fword", "p@ss/word"])
+def test_the_password_of_a_url_is_masked_alone_too(text: str) -> None:
+    redactor = Redactor({"DATABASE_URL": "postgres://app:p%40ss%2Fword@db/app", "PORT": "8000"})
+    assert redactor(f"login with {text} on 8000") == "login with *** on 8000"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,21 @@ def test_short_values_are_no_secrets_and_learnt_ones_are() -> None:
     assert redactor("1 of 10") == "1 of 10"
     redactor.learn(["from-a-file"])
     assert redactor("key from-a-file") == "key ***"
+
+
+def test_what_several_threads_learn_at_once_is_masked() -> None:
+    redactor = Redactor({})
+    values = [[f"{thread}-secret-{number}-value" for number in range(300)] for thread in "abcd"]
+
+    def learn(own: list[str]) -> None:
+        for value in own:
+            redactor.learn([value])
+            assert value not in redactor(f"found {value}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(learn, values))
+    text = redactor(" ".join(value for own in values for value in own))
+    assert set(text.split()) == {"***"}
 
 
 def test_the_secrets_of_a_component_are_masked_from_when_they_are_known(
