@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(arguments)
     except BrokenPipeError:  # Whoever read our output has left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141  # As for every program whose reader has left.
     except KeyboardInterrupt:  # Before anything was started.
         return 130
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from razar import __version__
-from razar.utils.places import NOWHERE, default_logs, is_nowhere
+from razar.utils.places import NOWHERE, default_logs, is_nowhere, mission_files
 
 __all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
@@ -35,6 +35,8 @@ VERBS: dict[str, str] = {
     "doctor": "check this machine and this mission folder",
     "schema": "print the JSON Schema of a file",
 }
+#: Verbs that speak of one mission, which must therefore be clear.
+_OF_A_MISSION = ("status", "stop", "restart", "logs", "events", "timeline", "quarantine")
 #: Options before the verb that take a value.
 _VALUED = ("--logs", "--config")
 
@@ -123,10 +125,20 @@ def _run(verb: str, rest: list[str], shared: argparse.Namespace) -> int:
     add_shared(parser.add_argument_group("options of every command"))
     parsed = parser.parse_args(rest, shared)
     if parsed.logs is None:
+        if parsed.config is None and verb in _OF_A_MISSION:
+            parsed.config = _only_mission(parser)
         # Everything a mission writes is beside its configuration unless somebody said otherwise.
         parsed.logs = default_logs(parsed.config or "")
     code: int = command.run(parsed)
     return code
+
+
+def _only_mission(parser: argparse.ArgumentParser) -> str | None:
+    """Return the configuration meant in a folder that has nothing but ``missions/``."""
+    paths = mission_files()
+    if len(paths) > 1:
+        parser.error(f"there are several missions; say which: --config {', --config '.join(paths)}")
+    return paths[0] if paths else None
 
 
 def _top_parser() -> argparse.ArgumentParser:

@@ -222,4 +222,6 @@ async def _serve(serving: Any) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from razar.utils.pipes import until_closed
+
+    raise SystemExit(until_closed(main))

@@ -271,4 +271,6 @@ def _told(outcome: Handshake) -> list[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from razar.utils.pipes import until_closed
+
+    raise SystemExit(until_closed(main))

@@ -206,4 +206,6 @@ def _print_json(path: str, findings: list[Finding], outcomes: list[dict[str, Any
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from razar.utils.pipes import until_closed
+
+    sys.exit(until_closed(main))

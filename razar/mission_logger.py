@@ -6,8 +6,9 @@ every other one ``{"seq":7,"at":1758412805.1,"boot":"…","jitter":0.25,"event":
 
 Segments: a file of more than ``SEGMENT`` bytes is closed when the next boot begins, or in the
 midst of one if the runtime gave a ``checkpoint``: then the new file begins with a record that has
-the mission's ``state`` in place of an event. So the current file alone is enough to replay the
-current boot. ``razar_journal.jsonl.1`` to ``.3`` are the older segments; what is older is deleted.
+the mission's ``state``, and repeats in ``event`` how the boot began. So the current file alone is
+enough to replay the current boot, and to tell its processes should RAZAR be killed.
+``razar_journal.jsonl.1`` to ``.3`` are the older segments; what is older is deleted.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ _HEADER = b'{"journal":"razar","schema":%d}\n' % SCHEMA
 
 class Record(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line: an event, or the state at the beginning of a segment. ``at`` is epoch seconds.
+
+    Beside a ``state``, ``event`` is the BootStarted of the boot that goes on, and happened before.
 
     ``jitter`` is the random number that the engine was given along with the event.
     """
@@ -93,6 +96,7 @@ class Journal:
         self._segment = segment
         self._retry_at = segment
         self._seq = -1
+        self._started: BootStarted | None = None
         self._dirty = False
         self._file = LineFile(path, header=_HEADER, whole=_is_record, report=report)
 
@@ -102,6 +106,7 @@ class Journal:
             self._begin(at)
         if isinstance(event, BootStarted):
             self.boot = event.boot_id
+            self._started = event
         if self._file.size > self._retry_at:
             self._turn_over(event, at)
         self._seq += 1
@@ -160,7 +165,7 @@ class Journal:
             if state is None:
                 return
             seq += 1
-            head += _encode(Record(seq=seq, at=at, boot=self.boot, state=state))
+            head += _encode(Record(seq=seq, at=at, boot=self.boot, event=self._started, state=state))
         if not self._file.flush():
             return
         try:

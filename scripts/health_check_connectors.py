@@ -93,4 +93,6 @@ def _table(rows: list[Row]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from razar.utils.pipes import until_closed
+
+    sys.exit(until_closed(main))

@@ -53,7 +53,8 @@ def boot_in_background(argv: Sequence[str]) -> int:
         print(f"supervisor: pid {child.pid}")
         child.returncode = 0  # It goes on without us; we must not wait for it.
         return int(told)
-    return child.wait()
+    code = child.wait()
+    return code if code >= 0 else 128 - code  # Killed: as a shell tells it.
 
 
 class Teller:

@@ -92,7 +92,7 @@ def _print(records: Iterable[Record], arguments: argparse.Namespace) -> None:
 def _colour(record: Record) -> str | None:
     match record.event:
         case events.BootStarted():
-            return "bold"
+            return "bold" if record.state is None else None
         case events.LaunchFailed() | events.Exited(signal=str()):
             return "red"
         case events.Exited(code=int(code)) if code:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     readers: dict[str, LogReader] = {}
     for id in ids:
         readers[id] = LogReader(os.path.join(folder, id))
-        readers[id].start(lines, arguments.since or 0.0)
+        readers[id].start(lines, arguments.since or 0.0, follow=arguments.follow)
     printer.print(
         heapq.merge(*(_lines(id, reader, arguments.since) for id, reader in readers.items()), key=_order)
     )

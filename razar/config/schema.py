@@ -108,7 +108,12 @@ def _renamed_references(value: Any) -> Any:
 
 
 if __name__ == "__main__":
+    import os
+    import sys
+
     from razar.config.reference import write_documentation
 
+    if len(sys.argv) > 1 or not os.path.isfile("docs/configuration.md"):
+        sys.exit("usage: python -m razar.config.schema, in a clone of RAZAR: writes its docs/schemas anew")
     for path in write_documentation("."):
         print(path)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from razar.utils.files import append_line
+from razar.utils.files import append_line, rotate
 from razar.utils.redaction import MASK, Redactor
 from razar.utils.times import utc
 
@@ -18,6 +18,8 @@ __all__ = ["FRAME_LIMIT", "Dialogues", "FrameMask", "mask_values"]
 
 #: How much of one frame is recorded, in characters.
 FRAME_LIMIT = 64 * 1024
+#: Bytes above which a new file is begun; the one before is kept.
+LOG_LIMIT = 16 << 20
 
 #: How far beyond a cut a secret is looked for, in characters.
 _MARGIN = 1000
@@ -103,6 +105,8 @@ class Dialogues:
         line["bytes"] = len(frame) if isinstance(frame, bytes) else len(frame.encode(errors="replace"))
         line |= self._shown(frame)
         os.makedirs(os.path.dirname(self._path), mode=0o750, exist_ok=True)
+        if os.path.isfile(self._path) and os.path.getsize(self._path) > LOG_LIMIT:
+            rotate(self._path, 1)
         append_line(self._path, msgspec.json.encode(line).decode().translate(_UNSEEN).encode())
 
     def _shown(self, frame: str | bytes) -> dict[str, Any]:

@@ -28,27 +28,42 @@ def find(remains: Remains) -> dict[str, list[procfs.Stat]]:
 
     A process is one of them if its pid and start time are those that were written down, if it
     carries the nonce of an incarnation or of one of the boots, or if it descends from one that
-    does. A pid alone proves nothing.
+    does. A pid alone proves nothing, and neither does an empty mark. Whatever the journal says,
+    those that we descend from are none of them.
     """
     owners = {event.nonce: event.component for event in remains.spawned if event.nonce}
-    identities = {(event.pid, event.start_time): event.component for event in remains.spawned}
-    if not identities and not remains.boots:
+    identities = {
+        (event.pid, event.start_time): event.component for event in remains.spawned if event.start_time > 0
+    }
+    boots = remains.boots - {""}
+    if not identities and not boots:
         return {}
     roots: dict[str, list[int]] = {}
-    own = os.getpid()
+    spared = _ancestors()
     for pid in procfs.all_pids():
         entry = procfs.stat(pid)
-        if entry is None or entry.ended or pid == own:
+        if entry is None or entry.ended or pid in spared:
             continue
         owner = identities.get((pid, entry.start_time))
         if owner is None:
             nonce = procfs.environment_value(pid, NONCE) or ""
             owner = owners.get(nonce)
-            if owner is None and nonce.partition("-")[0] in remains.boots:
+            if owner is None and nonce.partition("-")[0] in boots:
                 owner = procfs.environment_value(pid, COMPONENT) or COMMAND
         if owner is not None:
             roots.setdefault(owner, []).append(pid)
     return {component: list(procfs.tree(pids).values()) for component, pids in roots.items()}
+
+
+def _ancestors() -> set[int]:
+    """This process, its parent and so on, the first of the machine or container in any case."""
+    found = {1}
+    pid = os.getpid()
+    while pid > 1 and pid not in found:
+        found.add(pid)
+        entry = procfs.stat(pid)
+        pid = entry.ppid if entry is not None else 0
+    return found
 
 
 async def stop(processes: Iterable[procfs.Stat], grace: float = GRACE) -> list[procfs.Stat]:
@@ -71,8 +86,13 @@ def _frozen(known: Iterable[procfs.Stat], nonces: set[str]) -> list[procfs.Stat]
     stopped: dict[tuple[int, int], procfs.Stat] = {}
     roots = [entry.pid for entry in known if _is_there(entry)]
     found: list[procfs.Stat] = []
+    spared = _ancestors()
     for _ in range(FREEZE_ROUNDS):
-        marked = [pid for pid in procfs.all_pids() if procfs.environment_value(pid, NONCE) in nonces]
+        marked = [
+            pid
+            for pid in procfs.all_pids()
+            if pid not in spared and procfs.environment_value(pid, NONCE) in nonces
+        ]
         found = list(procfs.tree([*roots, *marked]).values())
         fresh = [entry for entry in found if (entry.pid, entry.start_time) not in stopped]
         if not fresh:

@@ -48,12 +48,20 @@ class LogReader:
         self._pending: list[tuple[int, int]] = []
         self._partial = b""
         self._rotating_since: float | None = None
+        self._live_size = 0
+        self._left: int | None = None
 
-    def start(self, lines: int | None = None, since: float = 0.0) -> None:
-        """Begin with the last ``lines`` lines, or all; leave out files last written before ``since``."""
+    def start(self, lines: int | None = None, since: float = 0.0, *, follow: bool = True) -> None:
+        """Begin with the last ``lines`` lines, or all; leave out files last written before ``since``.
+
+        Without ``follow`` the end is where it is now: a component may write faster than we read.
+        """
         until = time.monotonic() + ROTATION_TIME
         while not self._try_to_start(lines, since) and time.monotonic() < until:
             time.sleep(0.005)
+        if not follow:
+            rotated = sum(os.fstat(fd).st_size - offset for fd, offset in self._pending)
+            self._left = rotated + max(0, self._live_size - self._offset)
 
     def _try_to_start(self, lines: int | None, since: float) -> bool:
         rotated = self._rotated()
@@ -74,6 +82,7 @@ class LogReader:
             for index, fd in enumerate(files):
                 begin = offset if index == first else 0
                 if live and index == len(files) - 1:
+                    self._live_size = os.fstat(fd).st_size
                     self._offset = begin if index >= first else 0
                 elif index >= first and os.fstat(fd).st_mtime >= since:
                     self._pending.append((os.dup(fd), begin))
@@ -97,6 +106,21 @@ class LogReader:
         return rest
 
     def _read(self) -> bytes:
+        data = self._read_more()
+        if self._left is None:
+            return data
+        looks = 0
+        while not data and self._left and looks < 3:  # A rotation is no end.
+            if self._rotating_since is None:
+                looks += 1
+            else:
+                time.sleep(0.005)
+            data = self._read_more()
+        data = data[: self._left]
+        self._left -= len(data)
+        return data
+
+    def _read_more(self) -> bytes:
         while self._pending:
             fd, offset = self._pending[0]
             data = os.pread(fd, CHUNK, offset)
@@ -120,7 +144,7 @@ class LogReader:
             return b""
         if (rotated[0].identity if rotated else None) != self._newest:
             self._follow_rotation(rotated)
-            return self._read()
+            return self._read_more()
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:

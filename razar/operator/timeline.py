@@ -112,7 +112,7 @@ def read_boot(
     ``dependencies`` are those of a parallel ignition; None for one by one, or if they are not known.
     """
     first = records[0].event if records else None
-    if not isinstance(first, events.BootStarted):
+    if not isinstance(first, events.BootStarted) or records[0].state is not None:
         return None
     began = records[0].at
     ignition: float | None = None

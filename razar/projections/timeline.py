@@ -17,9 +17,9 @@ __all__ = ["describe", "entry", "main", "summarise"]
 
 def describe(record: Record) -> str:
     """One line for people, without the time."""
+    if record.event is None or record.state is not None:
+        return "journal continued in a new file"
     match record.event:
-        case None:
-            return "journal continued in a new file"
         case events.BootStarted(mission=mission, boot_id=boot_id):
             text = f"boot of mission {mission} began ({boot_id})"
         case events.EnvironmentPrepared(layer=layer, outcome=outcome, seconds=seconds, error=error):
@@ -83,7 +83,7 @@ def entry(record: Record) -> dict[str, Any]:
         "boot": record.boot,
         "text": describe(record),
     }
-    if record.event is not None:
+    if record.event is not None and record.state is None:
         result["event"] = msgspec.to_builtins(record.event)
     return result
 
@@ -106,7 +106,7 @@ def summarise(records: Iterable[Record]) -> list[dict[str, Any]]:
             },
         )
         boot["last"] = utc(record.at)
-        if record.event is None:
+        if record.event is None or record.state is not None:
             boot["mission"] = boot["mission"] or (record.state.mission if record.state else None)
             continue
         boot["events"] += 1

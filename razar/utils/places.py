@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["DEFAULT", "MISSIONS", "NOWHERE", "default_logs", "is_nowhere"]
+__all__ = ["DEFAULT", "MISSIONS", "NOWHERE", "default_logs", "is_nowhere", "mission_files"]
 
 #: The folder of the configurations of several missions, each named as its mission.
 MISSIONS = "missions"
@@ -22,6 +22,17 @@ def default_logs(config: str) -> str:
     if name not in ("", DEFAULT) and os.path.basename(os.path.abspath(folder)) == MISSIONS:
         return os.path.join(logs, os.path.splitext(name)[0])
     return logs
+
+
+def mission_files() -> list[str]:
+    """The configurations in ``missions/``; none if this folder has a mission or logs of its own."""
+    if os.path.exists(DEFAULT) or os.path.isdir(default_logs("")):
+        return []
+    try:
+        names = os.listdir(MISSIONS)
+    except OSError:
+        return []
+    return [os.path.join(MISSIONS, name) for name in sorted(names) if name.endswith(".json")]
 
 
 #: Said where :func:`is_nowhere` holds.

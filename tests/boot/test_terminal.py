@@ -82,6 +82,16 @@ def test_signals_reach_a_boot_that_is_being_detached(mission: Make) -> None:
     healthy_remains(one)
 
 
+def test_a_boot_that_is_killed_while_it_is_being_detached_is_told(mission: Make) -> None:
+    one = mission(script("a", "exec sleep 1000")).start("--detach")
+    one.wait_for_state("a", "igniting")
+    os.kill(int((one.logs / "razar.lock").read_text()), signal.SIGKILL)
+    assert one.wait() == 128 + signal.SIGKILL
+    stopped = shell(one, f'"{sys.executable}" -m razar stop')
+    assert stopped.returncode == 0, stopped.stderr
+    healthy_remains(one)
+
+
 def test_output_into_a_pipe_that_is_closed(mission: Make) -> None:
     one = mission(*(service(f"c{number}") for number in range(8)))
     done = shell(one, "razar --exit-after-boot | head -1; echo ${PIPESTATUS[0]}")

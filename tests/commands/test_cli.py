@@ -117,6 +117,23 @@ def test_a_folder_that_was_removed_is_told(tmp_path: Path, argv: tuple[str, ...]
     assert done.stderr == "razar: the current folder has been removed; change to one that is there\n"
 
 
+def test_among_several_missions_one_must_be_named(tmp_path: Path) -> None:
+    """That none runs in ``logs`` must not be taken for: none runs."""
+    (tmp_path / "missions" / "logs" / "alpha").mkdir(parents=True)
+    (tmp_path / "missions" / "alpha.json").write_text("{}")
+    done = razar(tmp_path, "stop")
+    assert (done.returncode, done.stdout) == (0, "no mission runs with the logs folder missions/logs/alpha\n")
+    (tmp_path / "missions" / "beta.json").write_text("{}")
+    for verb in ("status", "stop", "logs", "events", "timeline"):
+        done = razar(tmp_path, verb)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--config missions/alpha.json, --config missions/beta.json" in done.stderr
+    done = razar(tmp_path, "status", "--config", "missions/beta.json")
+    assert (done.returncode, "missions/logs/beta" in done.stderr) == (3, True)
+    (tmp_path / "boot_config.json").write_text("{}")
+    assert razar(tmp_path, "status").returncode == 3
+
+
 def test_a_misspelt_verb_gets_the_nearest(tmp_path: Path) -> None:
     assert "there is no command 'statsu'; did you mean status?" in razar(tmp_path, "statsu").stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,40 @@ def test_the_launchers_own_rotation_loses_and_repeats_nothing(
         file.rotate()
     read += texts(reader)
     assert read == [f"line {number}" for number in range(written)]
+
+
+@pytest.mark.parametrize("lines", [None, 2])
+def test_without_following_what_is_written_meanwhile_is_left_out(folder: Path, lines: int | None) -> None:
+    """A component may write faster than it can be read."""
+    write(folder, "one\n", 1)
+    write(folder, "two\nthree\n")
+    reader = LogReader(str(folder))
+    reader.start(lines, follow=False)
+    found = []
+    for line in reader.lines():
+        found.append(line.decode())
+        write(folder, "more\n" * 1000)
+        os.rename(folder / "current.log.1", folder / "current.log.2")
+        os.rename(folder / "current.log", folder / "current.log.1")
+        write(folder, "and more\n")
+    assert found == ["one", "two", "three"][-(lines or 3) :]
+    assert reader.rest() == b""
+
+
+def test_a_rotation_is_waited_for_until_all_is_read(folder: Path) -> None:
+    write(folder, "one\ntwo\n")
+    reader = LogReader(str(folder))
+    reader.start(follow=False)
+    (folder / "current.log.new").write_text("one\n")
+
+    def finish() -> None:
+        (folder / "current.log").write_text("two\n")
+        os.rename(folder / "current.log.new", folder / "current.log.1")
+
+    timer = threading.Timer(0.05, finish)
+    timer.start()
+    assert texts(reader) == ["one", "two"]
+    timer.join()
 
 
 def test_nothing_is_read_while_a_rotation_is_under_way(folder: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from razar.launchers import procfs
 from tests.commands.mission import Folder, component, environment, razar, running
 from tests.support.waiting import until_sync
 
@@ -30,6 +31,23 @@ def test_restart_waits_until_the_new_incarnation_is_healthy(own: Folder) -> None
     assert (done.returncode, done.stdout) == (0, f"web: running, pid {after['pid']}\n")
     assert after["incarnation"] == before["incarnation"] + 1
     assert after["pid"] != before["pid"]
+
+
+def test_restarts_at_the_same_time_leave_one_copy(own: Folder) -> None:
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-m", "razar", "restart", id],
+            cwd=own.path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for id in ("web", "worker", "web", "worker", "web")
+    ]
+    assert [other.wait(30) for other in others] == [0] * 5
+    assert own.process is not None
+    living = {pid for pid in procfs.children(own.process.pid) if (e := procfs.stat(pid)) and not e.ended}
+    assert living == {own.component("web")["pid"], own.component("worker")["pid"]}
 
 
 def test_restart_brings_back_what_was_stopped(own: Folder) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from razar.config.model import CrownSettings
+from razar.crown import dialogues
 from razar.crown_embedded import embedded_crown
 from razar.crown_handshake import agree
 from tests.crown.support import (
@@ -273,6 +274,16 @@ async def test_the_record_is_appended_to_even_after_a_torn_line(tmp_path: Path) 
     first, torn, *new = path.read_text().splitlines()
     assert (first, torn) == ('{"older": 1}', '{"torn": ')
     assert [json.loads(line)["direction"] for line in new] == ["sent", "received"]
+
+
+async def test_the_record_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialogues, "LOG_LIMIT", 100)
+    path = tmp_path / "razar_crown_dialogues.jsonl"
+    path.write_text('{"older": 1}\n' * 10)
+    async with listening(answering(json.dumps(YES))) as port:
+        await shake(f"ws://127.0.0.1:{port}", tmp_path)
+    assert sorted(file.name for file in tmp_path.glob("razar_crown*")) == [path.name, f"{path.name}.1"]
+    assert [line["direction"] for line in lines(tmp_path)] == ["received"]
 
 
 async def test_a_record_that_cannot_be_written_is_told_and_no_failure(tmp_path: Path) -> None:

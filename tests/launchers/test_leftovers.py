@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,49 @@ async def test_a_stranger_with_the_pid_of_a_component_is_left_alone(tmp_path: Pa
         assert entry is not None
         assert await leftovers.stop([entry._replace(start_time=entry.start_time - 1)]) == []
         assert alive(stranger.pid)
+
+
+async def test_empty_marks_are_no_proof(tmp_path: Path, boot: str) -> None:
+    """A damaged journal may name a boot without an id; most processes carry no nonce at all."""
+    with left(tmp_path, "echo $$ > pid; exec sleep 300", "") as process:
+        await read_pid(tmp_path / "pid")
+        assert leftovers.find(Remains([], frozenset([""]))) == {}
+        assert leftovers.find(Remains([Spawned("a", 1, process.pid, 0, "")], frozenset(["", boot]))) == {}
+    with left(tmp_path, "rm pid; echo $$ > pid; exec sleep 300", "-1234"):
+        await read_pid(tmp_path / "pid")
+        assert leftovers.find(Remains([], frozenset([""]))) == {}
+
+
+async def test_those_that_we_descend_from_are_spared(boot: str) -> None:
+    """The tree below one of them holds ourselves, and strangers."""
+    journal = []
+    for pid in (1, os.getpid(), os.getppid()):
+        entry = procfs.stat(pid)
+        assert entry is not None
+        journal.append(Spawned("a", 1, pid, entry.start_time, f"{boot}-1"))
+    assert leftovers.find(Remains(journal, frozenset([boot]))) == {}
+
+
+def test_a_component_that_boots_its_mission_anew_does_not_stop_itself(tmp_path: Path, boot: str) -> None:
+    """The new supervisor descends from a leftover and carries its nonce."""
+    script = """
+        import asyncio, os, sys
+        from razar.engine.recovery import Remains
+        from razar.launchers import leftovers
+        found = leftovers.find(Remains([], frozenset([sys.argv[1]])))
+        names = [procs[0].comm for procs in found.values()]
+        assert asyncio.run(leftovers.stop(process for procs in found.values() for process in procs)) == []
+        print(names)
+    """
+    done = subprocess.run(
+        ["sh", "-c", f'sleep 300 & "{sys.executable}" -c "$SCRIPT" {boot}; exit $?'],
+        env={**os.environ, "SCRIPT": textwrap.dedent(script), "RAZAR_NONCE": f"{boot}-1"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert (done.returncode, done.stdout) == (0, "['sleep']\n"), done.stderr
+    assert marked(f"{boot}-1") == []
 
 
 async def test_a_start_that_was_never_written_down_is_found_by_its_boot(tmp_path: Path, boot: str) -> None:
