@@ -20,6 +20,7 @@ from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
 from razar.runtime import Clock, Runtime
+from razar.utils import redaction
 
 __all__ = ["Boot", "PreparationError"]
 
@@ -290,6 +291,7 @@ class Boot:
         gc.enable()
         await self._open_control(lifetime)
         self._out.serve_metrics()
+        redaction.prepare()
 
     async def _ask_native_services(self) -> None:
         """Memory and expression core: the mission does not depend on them."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-__all__ = ["MASK", "Redactor", "learn", "neutralise", "one_line", "redact", "strip_userinfo"]
+__all__ = ["MASK", "Redactor", "learn", "neutralise", "one_line", "prepare", "redact", "strip_userinfo"]
 
 MASK = "***"
 #: Longest line that ``one_line`` lets through, in characters.
@@ -43,6 +43,13 @@ _ASSIGNED = r"""(?ix)(\b(?:x-api-key|auth_token|api[_-]?key|access[_-]?token|cli
     ["']?\s*[:=]\s*["']?) [^\s"',;&}]{4,}"""
 #: Keys of well-known vendors, by their prefix.
 _VENDOR = r"\b(?:sk|ghp|gho|ghs|github_pat|glpat|hf|xox[abp])[-_](?=[A-Za-z0-9_-]{0,200}\d)[A-Za-z0-9_-]{16,}"
+#: Each with what a text must hold, without regard to case, for anything in it to match.
+_PATTERNS = (
+    (_BEARER, ("bearer", "basic")),
+    (_QUERY, ("=",)),
+    (_ASSIGNED, ("=", ":")),
+    (_VENDOR, ("-", "_")),
+)
 _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 
 
@@ -50,6 +57,13 @@ _ANSI = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
 def _compiled(pattern: str) -> re.Pattern[str]:
     # When first needed: together they take 2 ms, and a boot without a fault needs none of them.
     return re.compile(pattern)
+
+
+def prepare() -> None:
+    """Compile now what the first failure would have to wait for."""
+    for pattern in (_USERINFO, *(pattern for pattern, _ in _PATTERNS)):
+        _compiled(pattern)
+    redact("")
 
 
 class Redactor:
@@ -72,8 +86,10 @@ class Redactor:
             text = self._exact.sub(MASK, text)
         if "://" in text:
             text = strip_userinfo(text)
-        for pattern in (_BEARER, _QUERY, _ASSIGNED, _VENDOR):
-            text = _compiled(pattern).sub(_mask, text)
+        folded = text.casefold()
+        for pattern, signs in _PATTERNS:
+            if any(sign in folded for sign in signs):
+                text = _compiled(pattern).sub(_mask, text)
         return text
 
 
