@@ -188,7 +188,7 @@ class Prober:
             from razar.probes.listeners import Listeners
 
             self._listeners = Listeners()
-        await self._listeners.wait(port, began, pause)
+        await self._listeners.wait(port, began, pause, self._asking)
 
     async def _liveness(self, probing: _Probing) -> None:
         target, check = probing.target, probing.check

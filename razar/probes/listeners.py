@@ -19,6 +19,8 @@ __all__ = ["Listeners", "listening_ports"]
 SHORTEST = 0.001
 GROWTH = 0.03
 SHARE = 10
+#: Seconds of work that an attempt in vain takes.
+ATTEMPT = 100e-6
 #: Seconds after which one asks all the same.
 ANYWAY = 0.25
 
@@ -70,13 +72,14 @@ class Listeners:
         self._timer: asyncio.TimerHandle | None = None
         self._usable = True
 
-    async def wait(self, port: int, since: float, pause: float) -> None:
+    async def wait(self, port: int, since: float, pause: float, asking: int) -> None:
         """Return when the port is listened on, or when another attempt is due all the same.
 
         ``since`` is the loop's time from which the caller has been waiting, ``pause`` how long it
-        would sleep if nobody woke it.
+        would sleep if nobody woke it, ``asking`` how many there are like it: where many sockets
+        listen, it may be cheaper that a few ask for themselves.
         """
-        if not self._usable:
+        if not self._usable or asking * ATTEMPT < self._cost:
             await asyncio.sleep(pause)
             return
         waiter: asyncio.Future[None] = self._loop.create_future()

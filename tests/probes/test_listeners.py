@@ -43,7 +43,7 @@ async def test_a_waiter_is_woken_by_its_own_port_alone(monkeypatch: pytest.Monke
         for sock in (one, other):
             sock.bind(("127.0.0.1", 0))
         waiting = [
-            asyncio.create_task(watch.wait(sock.getsockname()[1], loop.time(), 0.001))
+            asyncio.create_task(watch.wait(sock.getsockname()[1], loop.time(), 0.001, 1000))
             for sock in (one, other)
         ]
         one.listen()
@@ -62,7 +62,7 @@ async def test_one_asks_all_the_same_after_a_while(monkeypatch: pytest.MonkeyPat
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         async with asyncio.timeout(10):
-            await Listeners().wait(silent.getsockname()[1], asyncio.get_running_loop().time(), 0.001)
+            await Listeners().wait(silent.getsockname()[1], asyncio.get_running_loop().time(), 0.001, 1000)
 
 
 async def test_without_the_kernels_help_one_sleeps_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,18 +76,31 @@ async def test_without_the_kernels_help_one_sleeps_as_usual(monkeypatch: pytest.
     monkeypatch.setattr(listeners, "listening_ports", refuse)
     watch, loop = Listeners(), asyncio.get_running_loop()
     async with asyncio.timeout(10):
-        await watch.wait(1, loop.time(), 0.005)
+        await watch.wait(1, loop.time(), 0.005, 1000)
         monkeypatch.setattr(listeners, "ANYWAY", 600.0)
-        await watch.wait(1, loop.time(), 0.005)
+        await watch.wait(1, loop.time(), 0.005, 1000)
     assert len(asked) == 1
 
 
 async def test_a_wait_that_is_cancelled_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Listeners()
-    task = asyncio.create_task(watch.wait(1, asyncio.get_running_loop().time(), 0.001))
+    task = asyncio.create_task(watch.wait(1, asyncio.get_running_loop().time(), 0.001, 1000))
     await asyncio.sleep(0)
     assert watch._waiting
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not watch._waiting
+
+
+async def test_a_few_ask_for_themselves_where_many_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that takes longer than their attempts together is none to wait for."""
+    monkeypatch.setattr(listeners, "ANYWAY", 600.0)
+    watch, loop = Listeners(), asyncio.get_running_loop()
+    watch._cost = 5 * listeners.ATTEMPT
+    async with asyncio.timeout(10):
+        await watch.wait(1, loop.time(), 0.005, 4)
+    waiting = asyncio.create_task(watch.wait(1, loop.time(), 0.005, 6))
+    await asyncio.sleep(0)
+    assert watch._waiting
+    waiting.cancel()
