@@ -14,10 +14,10 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench bench-cel lock schemas clean
+.PHONY: help setup demo test lint check-python check-rust test-rust test-python bench bench-cel bench-supervision lock schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/extension ## make .venv with what RAZAR needs to run, and build the Rust extension
 
@@ -46,6 +46,9 @@ bench: $(STAMPS)/dev $(STAMPS)/extension ## boot overhead beside other managers
 
 bench-cel: $(STAMPS)/dev $(STAMPS)/extension ## evaluation of expressions beside other CEL libraries
 	$(PY) -m benchmarks.cel $(ARGS)
+
+bench-supervision: $(STAMPS)/dev $(STAMPS)/extension ## relaunch, journal and idle manager beside other managers
+	$(PY) -m benchmarks.supervision $(ARGS)
 
 schemas: setup ## write docs/schemas from the configuration's types
 	$(PY) -m razar.config.schema

@@ -225,7 +225,9 @@ Milliseconds since the manager's process was started. *first*: the first compone
 last component is noticed healthy (RAZAR) or answers (the others, which ask nobody); *overhead*: *all*
 less what the components themselves need; *per comp.*: what each component adds after the first
 ignition; *lag*: median time from a component's being ready to RAZAR's having noticed.
-`razar+crown` also starts the embedded Crown and shakes hands before the first ignition.
+`razar+crown` also starts the embedded Crown and shakes hands before the first ignition. What supervision
+costs afterwards (death to relaunch, an append to the journal, an idle manager) is measured by
+`make bench-supervision`.
 
 {table(rows)}
 """

@@ -3,7 +3,7 @@
 Relaunch: a component is killed with SIGKILL and started anew without backoff; the time from the
 kill to the new process's first act, and to its listening, beside the peers. Append: one event
 written to the journal, and its writing to the disk. Idle: memory, CPU time and wake-ups of RAZAR
-with many components that need nothing. Run it with::
+with many components that need nothing. Run it with ``make bench-supervision`` or::
 
     python -m benchmarks.supervision [--kills 20] [--idle 1000] [--seconds 20] [--json]
 """
@@ -37,7 +37,7 @@ from benchmarks.boot_overhead import (
 )
 from benchmarks.managers import Load
 
-#: Components beside the one that is killed, as in reference measurements of other managers.
+#: Components of the mission in which one is killed.
 COMPANY = 10
 #: Seconds a component is left alone before it is killed again, so that it counts as running.
 CALM = 1.5

@@ -27,7 +27,7 @@ TAIL_BYTES = 64 << 10
 LINE_WIDTH = 1000
 _BLOCK = 8 << 10
 #: Makes folders with mode 0750, and in each a log with mode 0640 where nothing of that name is.
-_MAKE = 'umask 027; mkdir -p -- "$@"; for d do [ -e "$d/current.log" ] || : >>"$d/current.log"; done'
+_MAKE = 'umask g-w,o=; mkdir -p -- "$@"; for d do [ -e "$d/current.log" ] || : >>"$d/current.log"; done'
 _COLLAPSE_RANGE = 0x08  # FALLOC_FL_COLLAPSE_RANGE, fallocate(2)
 
 _log = logging.getLogger(__name__)
