@@ -189,7 +189,7 @@ def _run(
 ) -> tuple[int, bool]:
     """Return the exit code, and whether nothing that was ever started can still be there."""
     from razar.boot.component_environment import log_path
-    from razar.launchers.logs import make_ready
+    from razar.launchers.log_folders import make_ready
 
     if len(config.components) >= FOLDERS_AHEAD:
         make_ready([log_path(logs, component.id) for component in config.components])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from razar.launchers.logs import log_file, make_ready
+from razar.launchers.log_folders import make_ready
+from razar.launchers.logs import log_file
 from tests.support.waiting import until_sync
 
 
