@@ -14,10 +14,10 @@ PACKAGES := $(wildcard razar agents memory neoabzu_core neoabzu_memory neoabzu_k
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-gateway bench-memory bench-repair lock schemas clean
+.PHONY: help setup demo demo-repair test lint test-kill check-python check-rust test-rust test-python bench bench-cel bench-gateway bench-memory bench-repair bench-supervision lock schemas clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMPS)/extension ## make .venv with what RAZAR needs to run, and build the Rust extension
 
@@ -61,6 +61,9 @@ bench-memory: $(STAMPS)/dev $(STAMPS)/extension ## the memory beside sqlite3 in 
 
 bench-repair: $(STAMPS)/dev $(STAMPS)/extension ## what a repair costs beside the agent and the tests
 	$(PY) -m benchmarks.repair $(ARGS)
+
+bench-supervision: $(STAMPS)/dev $(STAMPS)/extension ## relaunch, journal and idle manager beside other managers
+	$(PY) -m benchmarks.supervision $(ARGS)
 
 schemas: setup ## write docs/schemas from the configuration's types
 	$(PY) -m razar.config.schema

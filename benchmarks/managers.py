@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,16 +27,22 @@ class Load:
         return [str(self.component), str(self.ports[index]), str(self.ready_ms), str(self.socket), str(index)]
 
 
-def razar(load: Load, folder: Path, *, crown: str) -> list[str]:
-    """RAZAR: HTTP readiness, environments none; ``crown`` is the policy (``off`` or ``required``)."""
+def razar(load: Load, folder: Path, *, crown: str, changes: Mapping[str, Any] | None = None) -> list[str]:
+    """RAZAR: HTTP readiness, environments none; ``crown`` is the policy (``off`` or ``required``).
+
+    ``changes`` are further settings of every component; those of ``health`` go with its URL.
+    """
+    further = dict(changes or {})
+    health = further.pop("health", {})
     components = [
         {
             "id": f"c{index}",
             "layer": "bench",
             "entrypoint": load.argv(index),
-            "health": f"http://127.0.0.1:{load.ports[index]}/healthz",
+            "health": {"http": url, **health} if health else url,
+            **further,
         }
-        for index in range(load.count)
+        for index, url in enumerate(f"http://127.0.0.1:{port}/healthz" for port in load.ports)
     ]
     config = {
         "mission": "bench",

@@ -197,7 +197,7 @@ def _run(
     """Return the exit code, and whether nothing that was ever started can still be there."""
     from razar.boot.component_environment import log_path
     from razar.launchers.descriptors import widen
-    from razar.launchers.logs import make_ready
+    from razar.launchers.log_folders import make_ready
 
     widen(len(config.components))
     if len(config.components) >= FOLDERS_AHEAD:

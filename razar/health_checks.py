@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -20,6 +20,9 @@ from razar.probes.expectation import Evaluate, Expectation
 from razar.probes.file import file_stamp
 from razar.probes.notify_socket import NotifySocket
 from razar.probes.ports import port_conflict
+
+if TYPE_CHECKING:
+    from razar.probes.listeners import Listeners
 
 __all__ = ["ProbeTarget", "Prober", "file_stamp", "port_conflict"]
 
@@ -58,6 +61,8 @@ class _Probing:
         self.target = target
         self.check = check
         self.expectation = expectation
+        #: The port that nobody listened on at the last attempt.
+        self.unheard: int | None = None
         self.task: asyncio.Task[None] | None = None
 
 
@@ -76,6 +81,7 @@ class Prober:
         self._ending: set[asyncio.Task[None]] = set()
         self._sockets: dict[str, tuple[int, NotifySocket]] = {}
         self._asking = 0
+        self._listeners: Listeners | None = None
 
     def open_notify(self, component: str, incarnation: int) -> str:
         """Open the socket on which an incarnation will say READY=1; return the value of NOTIFY_SOCKET."""
@@ -170,9 +176,19 @@ class Prober:
                 if not self._is_current(probing):
                     return
                 pause = min(LONGEST, max(SHORTEST, GROWTH * (now - began), PACE * self._asking))
-                await check.pause(max(pause, check.rest * (now - started)))
+                if probing.unheard is not None:
+                    await self._heard(probing.unheard, began, pause)
+                else:
+                    await check.pause(max(pause, check.rest * (now - started)))
         finally:
             self._asking -= 1
+
+    async def _heard(self, port: int, began: float, pause: float) -> None:
+        if self._listeners is None:
+            from razar.probes.listeners import Listeners
+
+            self._listeners = Listeners()
+        await self._listeners.wait(port, began, pause, self._asking)
 
     async def _liveness(self, probing: _Probing) -> None:
         target, check = probing.target, probing.check
@@ -201,6 +217,7 @@ class Prober:
         check, probe = probing.check, probing.target.probe
         started = time.perf_counter()
         error: str | None = None
+        probing.unheard = None
         try:
             if check.keeps_time:
                 answer = await check.attempt()
@@ -213,6 +230,7 @@ class Prober:
                 probing.expectation.check(answer, time.perf_counter() - started)
         except ProbeError as failure:
             error = str(failure)
+            probing.unheard = failure.unheard
         except TimeoutError:
             error = f"no answer within {probe.timeout:g} s"
         except OSError as failure:

@@ -22,6 +22,7 @@ from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
 from razar.recovery_manager import RecoveryManager
 from razar.runtime import Clock, Runtime
+from razar.utils import redaction
 
 if TYPE_CHECKING:
     from agents.razar.handover import Handovers
@@ -274,6 +275,7 @@ class Boot:
         gc.enable()
         await self._open_control(lifetime)
         self._out.serve_metrics()
+        redaction.prepare()
 
     async def _ask_native_services(self) -> None:
         """Memory and expression core: the mission does not depend on them."""

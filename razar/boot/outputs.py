@@ -56,7 +56,10 @@ class Outputs:
         self._config = config
         self._plan = plan
         self._log = BootLog(
-            os.path.join(logs, "boot_orchestrator.log"), config.mission, report=self._complain_once
+            os.path.join(logs, "boot_orchestrator.log"),
+            config.mission,
+            report=self._complain_once,
+            later=self._loop.call_soon,
         )
         self._console = make_console(
             config.mission, plan.order, json=options.json, verbosity=options.verbosity, environ=environ

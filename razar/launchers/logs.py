@@ -11,11 +11,10 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable
 
 from razar.launchers.base import LaunchError
 
-__all__ = ["KEEP", "ROTATE_AT", "LogFile", "log_file", "make_ready"]
+__all__ = ["KEEP", "ROTATE_AT", "LogFile", "log_file"]
 
 #: Bytes from which a log is rotated, and how many rotated files (current.log.1 is the newest) are kept.
 ROTATE_AT = 10 << 20
@@ -26,8 +25,6 @@ STAY = 64 << 10
 TAIL_BYTES = 64 << 10
 LINE_WIDTH = 1000
 _BLOCK = 8 << 10
-#: Makes folders with mode 0750, and in each a log with mode 0640 where nothing of that name is.
-_MAKE = 'umask 027; mkdir -p -- "$@"; for d do [ -e "$d/current.log" ] || : >>"$d/current.log"; done'
 _COLLAPSE_RANGE = 0x08  # FALLOC_FL_COLLAPSE_RANGE, fallocate(2)
 
 _log = logging.getLogger(__name__)
@@ -258,34 +255,6 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
-
-
-def make_ready(paths: Iterable[str]) -> None:
-    """Make folders and empty logs ahead of the launches; a launch makes what this could not.
-
-    The two take from a tenth of a millisecond to more than one. A shell makes them on another
-    processor while the rest of RAZAR is being imported; a thread of ours would have to take turns
-    with the imports, and hold them up more than it saves.
-    """
-    command = ["sh", "-c", _MAKE, "sh", *map(os.path.dirname, paths)]
-    try:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            streams = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
-            pid = os.posix_spawn("/bin/sh", command, os.environ, file_actions=streams)
-        finally:
-            os.close(null)
-    except OSError:
-        return
-    # It is in our session, so nobody else waits for it.
-    threading.Thread(target=_wait_for, args=(pid,), daemon=True).start()
-
-
-def _wait_for(pid: int) -> None:
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # Whoever started us has SIGCHLD ignored.
 
 
 def _append(path: str) -> int:

@@ -16,7 +16,14 @@ FileStamp = tuple[int, int, int, int]
 
 
 class ProbeError(Exception):
-    """The component is not healthy; the message says what was found and what was expected."""
+    """The component is not healthy; the message says what was found and what was expected.
+
+    ``unheard`` is the port of this machine that nobody listened on, if that is what was wrong.
+    """
+
+    def __init__(self, message: str, *, unheard: int | None = None) -> None:
+        super().__init__(message)
+        self.unheard = unheard
 
 
 class ProbeTarget(Struct, frozen=True, kw_only=True):

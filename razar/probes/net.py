@@ -75,7 +75,7 @@ async def connect(host: str, port: int, deadline: float) -> socket.socket:
             raise
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if error == errno.ECONNREFUSED:
-        raise ProbeError(f"connection to {where} refused")
+        raise ProbeError(f"connection to {where} refused", unheard=port if is_loopback(host) else None)
     raise ProbeError(f"cannot connect to {where}: {os.strerror(error) if error else 'no address'}")
 
 

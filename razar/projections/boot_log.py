@@ -28,7 +28,8 @@ KEEP = 5
 class BootLog:
     """The projection of the facts into the log. A disk that refuses is told once, never fatal.
 
-    The file is made by the first line, its folder must exist.
+    The file is made by the first line, its folder must exist. ``later`` has a function called soon:
+    then the lines of everything that happens until it is called go to the disk in one write.
     """
 
     def __init__(
@@ -38,12 +39,15 @@ class BootLog:
         *,
         report: Callable[[str], None] | None = None,
         rotate_at: int = ROTATE_AT,
+        later: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.path = path
         self.mission = mission
         self._report = report
         self._rotate_at = self._next = rotate_at
         self._file = LineFile(path, report=report, backlog=1024 * 1024)
+        self._later = later
+        self._waiting: list[bytes] = []
 
     def fact(self, fact: Fact, state: MissionState | None = None) -> None:
         """Write the lines of a fact with the time of the fact."""
@@ -55,6 +59,7 @@ class BootLog:
 
     def close(self) -> None:
         """Write what is left and release the file."""
+        self._flush()
         self._file.flush()
         self._file.close()
 
@@ -65,7 +70,17 @@ class BootLog:
         text = "".join(
             f"{line.text}\n" if line.tail else f"{stamp}{line.level} {line.text}\n" for line in lines
         )
-        self._file.append(text.encode("utf-8", "backslashreplace"))
+        if self._later is not None and not self._waiting:
+            self._later(self._flush)
+        self._waiting.append(text.encode("utf-8", "backslashreplace"))
+        if self._later is None:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        self._file.append(b"".join(self._waiting))
+        self._waiting.clear()
         if self._file.size > self._next:
             self._rotate()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,10 @@ _COSTLY = ("asyncio.sslproto", "importlib.metadata", "inspect", "ipaddress", "qu
 _NEEDLESS = "typing_extensions"
 
 
+#: Held while a stand-in steps aside, so that of two threads neither removes what the other has loaded.
+_lock = Lock()
+
+
 class _NoSocket:
     """Has no instances."""
 
@@ -24,10 +29,11 @@ class _Deferred(ModuleType):
 
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
-        if sys.modules.get(name) is self:
-            if (name, attribute) == ("ssl", "SSLSocket"):
-                return _NoSocket  # asyncio asks of every socket whether it is one: none can be yet.
-            del sys.modules[name]
+        with _lock:
+            if sys.modules.get(name) is self:
+                if (name, attribute) == ("ssl", "SSLSocket"):
+                    return _NoSocket  # asyncio asks of every socket whether it is one: none can be yet.
+                del sys.modules[name]
         return getattr(import_module(name), attribute)
 
 

@@ -53,8 +53,9 @@ class LineFile:
         self._backlog.append(line)
         self._backlog_size += len(line)
         while self._backlog_size > self._limit and len(self._backlog) > 1:
-            self._backlog_size -= len(self._backlog.popleft())
-            self.lost += 1
+            oldest = self._backlog.popleft()
+            self._backlog_size -= len(oldest)
+            self.lost += oldest.count(b"\n")
         return self.flush()
 
     def flush(self) -> bool:

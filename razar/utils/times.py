@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 __all__ = ["file_stamp", "parse_utc", "utc", "utc_micro"]
 
@@ -11,8 +12,13 @@ _UNKNOWN = "0000-00-00T00:00:00Z"
 
 def utc(at: float) -> str:
     """Whole seconds: ``2025-09-21T00:00:00Z``. An instant outside the calendar gives only zeros."""
+    return _whole(at // 1)
+
+
+@lru_cache(64)  # Much happens within one second.
+def _whole(second: float) -> str:
     try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
     except (OverflowError, ValueError, OSError):
         return _UNKNOWN
 

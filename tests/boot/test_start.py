@@ -67,3 +67,22 @@ except ModuleNotFoundError as error:
     print(error.name)
 """
     assert run(code) == "no_such_module_at_all"
+
+
+def test_two_threads_load_a_module_once() -> None:
+    code = """
+import threading
+from razar.utils.deferral import defer
+defer("ssl")
+import ssl
+ready, found = threading.Barrier(8), []
+def use():
+    ready.wait()
+    found.append(ssl.SSLContext)
+threads = [threading.Thread(target=use) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+import ssl as real
+print(len(found), {id(one) for one in found} == {id(real.SSLContext)})
+"""
+    assert run(code) == "8 True"
