@@ -66,7 +66,8 @@ class Router:
 class Gateway:
     """An HTTP server over a router; it listens as soon as it is made.
 
-    Limits: ``max_body`` bytes, times in seconds. Raises ConfigurationError, and OSError if it cannot listen.
+    Limits: ``max_body`` bytes, times in seconds. It makes spans if an OpenTelemetry SDK is loaded by then.
+    Raises ConfigurationError, and OSError if it cannot listen.
     """
 
     def __new__(

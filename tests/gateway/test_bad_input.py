@@ -253,4 +253,4 @@ def test_the_metrics_are_openmetrics(at: Gateway) -> None:
         families
     )
     paths = {sample.labels.get("path") for sample in families["crown_http_requests"].samples}
-    assert paths <= {"/v1/chat/completions", "/healthz", "/metrics", "other", "/v1/models"}
+    assert paths <= {"/v1/chat/completions", "/v1/models", "/crown", "/healthz", "/metrics", "other"}

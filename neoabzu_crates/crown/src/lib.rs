@@ -13,11 +13,14 @@ mod read;
 mod request;
 mod router;
 mod rules;
+mod servants;
+mod tell;
 mod trace;
 
-pub use config::{Config, CrownSettings, Environ, RecallSettings, Servant};
+pub use config::{Config, CrownSettings, Environ, RecallSettings};
 pub use fault::Fault;
 pub use health::Health;
 pub use request::Request;
 pub use router::{Decision, Recall, Router};
+pub use servants::Servant;
 pub use trace::{Attribute, Named, Role, Span, Trace, Tracer};

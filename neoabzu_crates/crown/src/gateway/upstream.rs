@@ -15,7 +15,7 @@ use neoabzu_kimicho::{Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_
 use serde_json::{Map, Value};
 
 use super::stream::{Lines, error_in};
-use crate::config::Servant;
+use crate::servants::Servant;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
