@@ -157,8 +157,7 @@ impl Bundle {
         }
         self.write("remember", |transaction| {
             schema::part(transaction, layer.name())?;
-            let now = now();
-            records.iter().map(|record| record::write(transaction, layer, record, now)).collect()
+            record::write_many(transaction, layer, records, now())
         })
     }
 

@@ -84,6 +84,31 @@ pub(crate) fn write(
     record: &Record,
     created: f64,
 ) -> Result<RecordId> {
+    write_many(transaction, layer, std::slice::from_ref(record), created).map(|ids| ids[0])
+}
+
+/// Writes several; the totals of the layer are brought up to date once.
+pub(crate) fn write_many(
+    transaction: &Connection,
+    layer: Layer,
+    records: &[Record],
+    created: f64,
+) -> Result<Vec<RecordId>> {
+    let mut totals = (0, 0);
+    let ids = records.iter().map(|record| put(transaction, layer, record, created, &mut totals));
+    let ids = ids.collect::<Result<Vec<_>>>()?;
+    schema::add(transaction, layer, totals.0, totals.1)?;
+    Ok(ids)
+}
+
+/// Adds the records and words that have become more to the totals.
+fn put(
+    transaction: &Connection,
+    layer: Layer,
+    record: &Record,
+    created: f64,
+    totals: &mut (i64, i64),
+) -> Result<RecordId> {
     let words = words::count(&record.text);
     let old: Option<(i64, i64)> = match &record.key {
         Some(key) => transaction
@@ -111,7 +136,7 @@ pub(crate) fn write(
         .prepare_cached(&format!("INSERT INTO {layer}_index(rowid, text) VALUES(?1, ?2)"))?
         .execute(params![index_place::of(row, words), record.text])?;
     let (fresh, before) = old.map_or((1, 0), |(_, words)| (0, words));
-    schema::add(transaction, layer, fresh, words - before)?;
+    *totals = (totals.0 + fresh, totals.1 + words - before);
     Ok(RecordId { layer, row })
 }
 

@@ -8,6 +8,11 @@ use neoabzu_memory::{Bundle, ErrorKind, Layer, Query, Record, RecordId, SCHEMA};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+/// A query with time enough for a busy machine.
+fn ask(text: &str) -> Query<'_> {
+    Query { deadline: Duration::from_secs(20), ..Query::new(text) }
+}
+
 fn file(folder: &TempDir) -> PathBuf {
     folder.path().join("logs/memory.db")
 }
@@ -21,7 +26,7 @@ fn open(path: &Path) -> Bundle {
 }
 
 fn texts(bundle: &Bundle, query: &str) -> Vec<String> {
-    let answer = bundle.query(&Query::new(query)).unwrap();
+    let answer = bundle.query(&ask(query)).unwrap();
     assert!(answer.failed_layers.is_empty(), "{:?}", answer.failed_layers);
     answer.hits.into_iter().map(|hit| hit.text).collect()
 }
@@ -50,7 +55,7 @@ fn a_record_comes_back_whole() {
     let record = Record { text: text.into(), metadata: metadata.into(), key: Some("k".into()) };
     let id = bundle.remember(Layer::Semantic, &record).unwrap();
     for query in ["brûlée", "BRULEE", "second", "quoted too"] {
-        let answer = bundle.query(&Query::new(query)).unwrap();
+        let answer = bundle.query(&ask(query)).unwrap();
         assert_eq!(answer.hits.len(), 1, "{query}");
         let hit = &answer.hits[0];
         assert_eq!((hit.id, hit.text.as_str(), hit.metadata.as_str()), (id, text, metadata));
@@ -175,7 +180,7 @@ fn a_closed_bundle_says_so() {
     bundle.close();
     assert_eq!(bundle.remember(Layer::Working, &Record::new("x")).unwrap_err().kind, ErrorKind::Closed);
     assert_eq!(bundle.stats().unwrap_err().kind, ErrorKind::Closed);
-    assert_eq!(bundle.query(&Query::new("x")).unwrap_err().kind, ErrorKind::Closed);
+    assert_eq!(bundle.query(&ask("x")).unwrap_err().kind, ErrorKind::Closed);
     assert!(bundle.initialize().iter().all(|(_, outcome)| outcome.is_err()));
 }
 

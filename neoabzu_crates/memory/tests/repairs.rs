@@ -5,6 +5,11 @@ use std::time::Duration;
 use neoabzu_memory::{Bundle, ErrorKind, Layer, Query};
 use tempfile::TempDir;
 
+/// A query with time enough for a busy machine.
+fn ask(text: &str) -> Query<'_> {
+    Query { deadline: Duration::from_secs(20), ..Query::new(text) }
+}
+
 fn open() -> (TempDir, Bundle) {
     let folder = TempDir::new().unwrap();
     let bundle = Bundle::new(&folder.path().join("memory.db"), Duration::from_secs(5)).unwrap();
@@ -28,8 +33,7 @@ fn a_failure_of_another_day_is_the_same_failure() {
     assert_ne!(bundle.record_failure("router", "network", "no route").unwrap(), first);
     let stats = bundle.stats().unwrap();
     assert_eq!((stats.failures, stats.repairs), (2, 0));
-    let hits =
-        bundle.query(&Query { layers: &[Layer::Episodic], ..Query::new("router refused") }).unwrap().hits;
+    let hits = bundle.query(&Query { layers: &[Layer::Episodic], ..ask("router refused") }).unwrap().hits;
     assert_eq!(hits.len(), 2);
     assert!(hits[0].text.contains("10.1.2.3"), "the latest text is shown: {}", hits[0].text);
     assert!(hits[0].metadata.contains("\"count\":2") && hits[0].metadata.contains(&first));
@@ -75,7 +79,7 @@ fn a_repair_is_found_by_its_words_and_procedural_once_it_held() {
     let repair =
         r#"{"summary":"free the socket","edits":[{"path":"server.py","old":"a","new":"reuse_port=True"}]}"#;
     let layers = |bundle: &Bundle| -> Vec<Layer> {
-        let hits = bundle.query(&Query::new("socket reuse")).unwrap().hits;
+        let hits = bundle.query(&ask("socket reuse")).unwrap().hits;
         let mut layers: Vec<Layer> = hits.iter().map(|hit| hit.id.layer).collect();
         layers.sort();
         layers
@@ -86,7 +90,7 @@ fn a_repair_is_found_by_its_words_and_procedural_once_it_held() {
     assert_eq!(layers(&bundle), [Layer::Episodic, Layer::Procedural]);
     record(&bundle, &failure, repair, 1, 0);
     assert_eq!(layers(&bundle), [Layer::Episodic, Layer::Procedural], "one record for one repair");
-    let hits = bundle.query(&Query::new("address in use")).unwrap().hits;
+    let hits = bundle.query(&ask("address in use")).unwrap().hits;
     assert!(hits.iter().any(|hit| hit.text.contains("held 2 and failed 1 times") && hit.text.contains("address already")));
 }
 
@@ -96,7 +100,7 @@ fn long_texts_are_cut_for_show_and_counted_whole() {
     let error = format!("é{}", "ß ".repeat(300_000));
     let failure = bundle.record_failure("router", "logic", &error).unwrap();
     assert_ne!(bundle.record_failure("router", "logic", &format!("{error}!")).unwrap(), failure);
-    assert!(bundle.query(&Query::new("router")).unwrap().hits.iter().all(|hit| hit.text.len() < 5000));
+    assert!(bundle.query(&ask("router")).unwrap().hits.iter().all(|hit| hit.text.len() < 5000));
 }
 
 #[test]

@@ -7,6 +7,11 @@ use neoabzu_memory::{Bundle, ErrorKind, Layer, Query, Record};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+/// A query with time enough for a busy machine.
+fn ask(text: &str) -> Query<'_> {
+    Query { deadline: Duration::from_secs(20), ..Query::new(text) }
+}
+
 struct Fixture {
     folder: TempDir,
     bundle: Bundle,
@@ -86,7 +91,7 @@ fn the_order_is_that_of_bm25_over_all_layers() {
         expected.truncate(10);
         let text = words.join(" ");
         let found: Vec<f64> =
-            fixture.bundle.query(&Query::new(&text)).unwrap().hits.iter().map(|hit| hit.score).collect();
+            fixture.bundle.query(&ask(&text)).unwrap().hits.iter().map(|hit| hit.score).collect();
         assert_eq!(found.len(), expected.len(), "{text}");
         for (one, other) in found.iter().zip(&expected) {
             assert!((one - other).abs() < 1e-9, "{text}: {found:?} is not {expected:?}");
@@ -110,12 +115,12 @@ fn a_record_with_every_word_is_found_among_many_with_some() {
     fixture.remember(Layer::Semantic, &["common0 common1 common2 common3 common4 common5 common6 common7"]);
     fixture.remember(Layer::Semantic, &texts);
     let query: String = (0..8).map(|n| format!("common{n} ")).collect();
-    let first = &fixture.found(&Query::new(&query))[0];
+    let first = &fixture.found(&ask(&query))[0];
     assert!(first.ends_with(query.trim()), "{first}");
-    let found = fixture.found(&Query { limit: 1000, ..Query::new("filler") });
+    let found = fixture.found(&Query { limit: 1000, ..ask("filler") });
     assert_eq!(found.len(), 1000);
     fixture.remember(Layer::Semantic, &["needle common1", "needle filler common2"]);
-    assert_eq!(fixture.found(&Query::new("common2 needle filler"))[0], "needle filler common2");
+    assert_eq!(fixture.found(&ask("common2 needle filler"))[0], "needle filler common2");
 }
 
 #[test]
@@ -123,9 +128,9 @@ fn words_are_found_in_other_forms() {
     let fixture = Fixture::new();
     fixture.remember(Layer::Procedural, &["Restarting the routers cured the refused connections"]);
     for query in ["restart", "ROUTER", "connection refused", "réfused"] {
-        assert_eq!(fixture.found(&Query::new(query)).len(), 1, "{query}");
+        assert_eq!(fixture.found(&ask(query)).len(), 1, "{query}");
     }
-    assert!(fixture.found(&Query::new("database")).is_empty());
+    assert!(fixture.found(&ask("database")).is_empty());
 }
 
 #[test]
@@ -155,16 +160,12 @@ fn nothing_in_a_query_is_syntax() {
         "\u{fffd}",
         "🦀",
     ] {
-        let answer = fixture.bundle.query(&Query::new(query)).unwrap();
+        let answer = fixture.bundle.query(&ask(query)).unwrap();
         assert!(answer.failed_layers.is_empty(), "{query}: {:?}", answer.failed_layers);
     }
-    assert_eq!(
-        fixture.found(&Query::new("alpha\" OR \"rowid")).len(),
-        3,
-        "OR is a word, which one record has"
-    );
-    assert_eq!(fixture.found(&Query::new("NOT alpha")).len(), 2, "NOT is a word, too");
-    assert!(fixture.found(&Query::new("... --- !!!")).is_empty());
+    assert_eq!(fixture.found(&ask("alpha\" OR \"rowid")).len(), 3, "OR is a word, which one record has");
+    assert_eq!(fixture.found(&ask("NOT alpha")).len(), 2, "NOT is a word, too");
+    assert!(fixture.found(&ask("... --- !!!")).is_empty());
 }
 
 #[test]
@@ -173,12 +174,12 @@ fn only_the_layers_that_were_named_are_asked() {
     for layer in Layer::ALL {
         fixture.remember(layer, &["the same text"]);
     }
-    let query = Query { layers: &[Layer::Semantic, Layer::Working, Layer::Semantic], ..Query::new("same") };
+    let query = Query { layers: &[Layer::Semantic, Layer::Working, Layer::Semantic], ..ask("same") };
     let answer = fixture.bundle.query(&query).unwrap();
     let mut layers: Vec<Layer> = answer.hits.iter().map(|hit| hit.id.layer).collect();
     layers.sort();
     assert_eq!(layers, [Layer::Working, Layer::Semantic]);
-    assert_eq!(fixture.found(&Query { limit: 3, ..Query::new("same") }).len(), 3);
+    assert_eq!(fixture.found(&Query { limit: 3, ..ask("same") }).len(), 3);
 }
 
 #[test]
@@ -186,14 +187,14 @@ fn what_no_query_can_be_is_refused() {
     let fixture = Fixture::new();
     let long = "x".repeat((1 << 20) + 1);
     for query in [
-        Query::new(""),
-        Query::new(" \n\t"),
-        Query::new(&long),
-        Query { limit: 0, ..Query::new("x") },
-        Query { limit: 1001, ..Query::new("x") },
-        Query { layers: &[], ..Query::new("x") },
-        Query { deadline: Duration::ZERO, ..Query::new("x") },
-        Query { deadline: Duration::from_secs(61), ..Query::new("x") },
+        ask(""),
+        ask(" \n\t"),
+        ask(&long),
+        Query { limit: 0, ..ask("x") },
+        Query { limit: 1001, ..ask("x") },
+        Query { layers: &[], ..ask("x") },
+        Query { deadline: Duration::ZERO, ..ask("x") },
+        Query { deadline: Duration::from_secs(61), ..ask("x") },
     ] {
         assert_eq!(fixture.bundle.query(&query).unwrap_err().kind, ErrorKind::InvalidInput);
     }
@@ -205,12 +206,12 @@ fn a_deadline_fails_the_layers_and_not_the_query() {
     let texts: Vec<String> = (0..20_000).map(|n| format!("common words here and number{n}")).collect();
     fixture.remember(Layer::Semantic, &texts.iter().map(String::as_str).collect::<Vec<_>>());
     let query = "common words here and others";
-    let short = Query { deadline: Duration::from_nanos(1), ..Query::new(query) };
+    let short = Query { deadline: Duration::from_nanos(1), ..ask(query) };
     let answer = fixture.bundle.query(&short).unwrap();
     assert!(answer.hits.is_empty());
     assert_eq!(answer.failed_layers.len(), 4);
     assert!(answer.failed_layers.iter().all(|(_, error)| error.kind == ErrorKind::Deadline));
-    assert_eq!(fixture.found(&Query::new(query)).len(), 10, "the connection is as good as before");
+    assert_eq!(fixture.found(&ask(query)).len(), 10, "the connection is as good as before");
 }
 
 #[test]
@@ -220,7 +221,7 @@ fn a_layer_of_a_newer_schema_fails_alone() {
         fixture.remember(layer, &["the same text"]);
     }
     let fixture = fixture.tampered("UPDATE parts SET schema = 9 WHERE name = 'episodic'");
-    let answer = fixture.bundle.query(&Query::new("same")).unwrap();
+    let answer = fixture.bundle.query(&ask("same")).unwrap();
     assert_eq!(answer.hits.len(), 3);
     assert_eq!(answer.failed_layers[0].0, Layer::Episodic);
     assert_eq!(answer.failed_layers[0].1.kind, ErrorKind::Schema);
@@ -240,7 +241,7 @@ fn a_damaged_layer_fails_alone() {
     }
     let fixture =
         fixture.tampered("PRAGMA writable_schema = ON; UPDATE semantic_index_data SET block = randomblob(length(block)) WHERE id > 10");
-    let answer = fixture.bundle.query(&Query::new("same")).unwrap();
+    let answer = fixture.bundle.query(&ask("same")).unwrap();
     assert_eq!(answer.hits.len(), 3);
     assert_eq!(answer.failed_layers[0].0, Layer::Semantic);
     assert_eq!(answer.failed_layers[0].1.kind, ErrorKind::Corrupt);
@@ -262,7 +263,7 @@ fn a_file_that_is_no_memory_is_left_alone() {
         for (_, outcome) in bundle.initialize() {
             assert_eq!(outcome.unwrap_err().kind, ErrorKind::Corrupt);
         }
-        assert_eq!(bundle.query(&Query::new("x")).unwrap().failed_layers.len(), 4);
+        assert_eq!(bundle.query(&ask("x")).unwrap().failed_layers.len(), 4);
         assert_eq!(bundle.remember(Layer::Working, &Record::new("x")).unwrap_err().kind, ErrorKind::Corrupt);
         drop(bundle);
         assert_eq!(std::fs::read(&path).unwrap(), content);
@@ -293,7 +294,7 @@ fn any_flipped_byte_is_an_error_or_harmless() {
         std::fs::write(&path, &damaged).unwrap();
         let bundle = Bundle::new(&path, Duration::from_millis(200)).unwrap();
         let _ = bundle.initialize();
-        let _ = bundle.query(&Query::new("number7 many words"));
+        let _ = bundle.query(&ask("number7 many words"));
         let _ = bundle.remember(Layer::Semantic, &Record::new("many more"));
         let _ = bundle.stats();
         let _ = bundle.recall_repair(&"0".repeat(32));

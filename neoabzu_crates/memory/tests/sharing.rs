@@ -9,6 +9,11 @@ use neoabzu_memory::{Bundle, ErrorKind, Layer, Query, Record};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+/// A query with time enough for a busy machine.
+fn ask(text: &str) -> Query<'_> {
+    Query { deadline: Duration::from_secs(20), ..Query::new(text) }
+}
+
 const WAIT: Duration = Duration::from_secs(20);
 
 fn open(path: &Path, busy: Duration) -> Bundle {
@@ -39,8 +44,7 @@ fn threads_share_a_bundle() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    let answer =
-                        bundle.query(&Query { deadline: WAIT, ..Query::new("shared text") }).unwrap();
+                    let answer = bundle.query(&Query { deadline: WAIT, ..ask("shared text") }).unwrap();
                     assert!(answer.failed_layers.is_empty(), "{:?}", answer.failed_layers);
                 }
             });
@@ -63,7 +67,7 @@ fn as_another_process() {
         }
         _ => {
             for _ in 0..60 {
-                let answer = bundle.query(&Query { deadline: WAIT, ..Query::new("from afar") }).unwrap();
+                let answer = bundle.query(&Query { deadline: WAIT, ..ask("from afar") }).unwrap();
                 assert!(answer.failed_layers.is_empty(), "{:?}", answer.failed_layers);
             }
         }
@@ -113,7 +117,7 @@ fn a_query_that_has_to_open_the_file_waits_no_longer_than_its_deadline() {
     let stranger = Connection::open(&path).unwrap();
     stranger.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
     let start = Instant::now();
-    let query = Query { deadline: Duration::from_millis(50), ..Query::new("text") };
+    let query = Query { deadline: Duration::from_millis(50), ..ask("text") };
     let answer = open(&path, WAIT).query(&query).unwrap();
     assert_eq!(answer.failed_layers.len(), 4);
     assert!(answer.failed_layers.iter().all(|(_, error)| error.kind == ErrorKind::Busy));
@@ -133,11 +137,7 @@ fn a_writer_that_does_not_let_go_is_named_within_the_busy_timeout() {
     let error = bundle.remember(Layer::Working, &Record::new("during")).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Busy);
     assert!(start.elapsed() >= Duration::from_millis(100));
-    assert_eq!(
-        bundle.query(&Query::new("before")).unwrap().hits.len(),
-        1,
-        "reading does not wait for a writer"
-    );
+    assert_eq!(bundle.query(&ask("before")).unwrap().hits.len(), 1, "reading does not wait for a writer");
     drop(held);
     bundle.remember(Layer::Working, &Record::new("after")).unwrap();
 }

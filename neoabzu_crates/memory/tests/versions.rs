@@ -7,6 +7,11 @@ use neoabzu_memory::{Bundle, ErrorKind, Layer, Query, Record};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+/// A query with time enough for a busy machine.
+fn ask(text: &str) -> Query<'_> {
+    Query { deadline: Duration::from_secs(20), ..Query::new(text) }
+}
+
 /// As the first version made it.
 const FIRST: &str = "PRAGMA journal_mode = WAL;
     CREATE TABLE record (id INTEGER PRIMARY KEY, layer TEXT NOT NULL, text TEXT NOT NULL,
@@ -34,7 +39,7 @@ fn the_records_of_the_first_arrangement_are_taken_over() {
     for (layer, outcome) in bundle.initialize() {
         outcome.unwrap_or_else(|error| panic!("{layer}: {error}"));
     }
-    let hits = bundle.query(&Query::new("restart")).unwrap().hits;
+    let hits = bundle.query(&ask("restart")).unwrap().hits;
     assert_eq!(hits.len(), 1);
     assert_eq!((hits[0].id.layer, hits[0].created), (Layer::Semantic, 12.5));
     assert_eq!(hits[0].metadata, "{\"source\":\"runbook\"}");
@@ -81,7 +86,7 @@ fn a_file_of_a_newer_arrangement_is_refused_and_left_alone() {
         assert_eq!(error.kind, ErrorKind::Schema);
         assert!(error.message.contains("newer version (format 3"), "{error}");
     }
-    assert_eq!(bundle.query(&Query::new("kept")).unwrap().failed_layers[0].1.kind, ErrorKind::Schema);
+    assert_eq!(bundle.query(&ask("kept")).unwrap().failed_layers[0].1.kind, ErrorKind::Schema);
 }
 
 #[test]
