@@ -24,12 +24,16 @@ TOKEN = "crown-token-1234567"
 
 @asynccontextmanager
 async def crown(heard: list[Any], **answer: Any) -> AsyncIterator[str]:
-    """A Crown that says yes, and keeps what it heard: the head of the request, then the brief."""
+    """A Crown that says yes, and keeps what it heard: the head of the request, then the brief.
+
+    A part of the answer may be a function, which is called when the answer is due.
+    """
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append((await upgrade(reader, writer)).decode())
         heard.append(await brief_of(reader))
-        writer.write(frame(json.dumps({**YES, **answer})))
+        parts = {key: part() if callable(part) else part for key, part in answer.items()}
+        writer.write(frame(json.dumps({**YES, **parts})))
         await writer.drain()
         await reader.read(1)
 
@@ -104,11 +108,10 @@ async def test_a_brief_of_ones_own_is_what_is_sent_and_every_brief_is_kept(missi
 
 async def test_a_component_in_downtime_is_held_and_ignites_when_it_is_over(mission: Make) -> None:
     one = mission(service("a"), service("b", depends_on=["a"]), service("c"), crown={"required_model": None})
-    async with embedded_crown(
-        downtime={"a": {"reason": "new release", "until": time.time() + 1.5}}
-    ) as server:
-        environ = {"CROWN_WS_URL": server.url, "CROWN_TOKEN": server.token or ""}
-        await asyncio.to_thread(one.start, **environ)
+    async with crown(
+        [], downtime=lambda: {"a": {"reason": "new release", "until": time.time() + 1.5}}
+    ) as url:
+        await asyncio.to_thread(one.start, CROWN_WS_URL=url)
         await asyncio.to_thread(one.wait_for_state, "c", "running")
         await asyncio.to_thread(one.wait_for_state, "a", "running")
         await asyncio.to_thread(one.wait_for_state, "b", "running")
