@@ -298,11 +298,7 @@ class RecoveryManager:
 
 
 def _load() -> None:
-    import agents.razar.code_repair
-    import agents.razar.handover
-    import agents.razar.http_async
-    import agents.razar.rungs
-    import agents.razar.settling  # noqa: F401
+    pass
 
 
 def _waiting(logs: str, component: str) -> Manifest | None:

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.attempts import Attempt, Exhausted, Failure, Say
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget
-from agents.razar.ladder import LOCAL, MEMORY
-from agents.razar.remembered import Remembered, proposal_of
-from agents.razar.trail import Series, Trail
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget
+from agents.razar.escalation.ladder import LOCAL, MEMORY
+from agents.razar.records.remembered import Remembered, proposal_of
+from agents.razar.records.trail import Series, Trail
 from agents.razar.worth import WORTH
 from razar.config.model import Approval, Component, MissionConfig
 from razar.issues.classes import Issue
@@ -164,7 +164,7 @@ class Steps:
         if known is None or case.component.repair is None or not case.component.repair.paths:
             return None
         from agents.razar.carrying import carry
-        from agents.razar.sources import in_place
+        from agents.razar.disclosure.sources import in_place
 
         proposal, after = known
         if await asyncio.to_thread(in_place, self._config.root, after):
