@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from agents.razar.attempts import Attempt, Exhausted, Failure, Say
+from agents.razar.case import Case
 from agents.razar.disclosure.known_secrets import learn_secrets
 from agents.razar.escalation.breaker import Breakers
 from agents.razar.escalation.budgets import Budget, limits_of
@@ -19,7 +20,7 @@ from agents.razar.escalation.storm import Storm, StormLimits
 from agents.razar.escalation.switches import paused
 from agents.razar.records.remembered import Memory, Remembered
 from agents.razar.records.trail import Trail
-from agents.razar.steps import Case, Steps
+from agents.razar.steps import Steps
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
 from razar.tracing import HANDOVER, NO_SPAN, Span

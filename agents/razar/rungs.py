@@ -24,7 +24,7 @@ from razar.config.model import MissionConfig
 from razar.utils.redaction import redact
 
 if TYPE_CHECKING:
-    from agents.razar.steps import Case
+    from agents.razar.case import Case
 
 __all__ = ["Rungs"]
 
