@@ -237,6 +237,7 @@ def _run(
                 logs=logs,
                 environ=os.environ,
                 outputs=outputs,
+                retry=_retry_with_ai,
             )
             with own_warnings(outputs.warn):
                 return await boot.run(on_settled=teller.tell), not boot.left_behind

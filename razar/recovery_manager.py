@@ -42,6 +42,7 @@ class RecoveryManager:
     """Carries out the engine's wishes for repair.
 
     ``open`` makes the handovers when the first failure needs them: nothing of them is imported before.
+    ``retry`` makes one attempt that is told of the ones before.
     ``tail`` gives the last lines of a component's log; ``rebuild`` builds the environment of a layer anew
     and returns why it could not.
     """
@@ -49,6 +50,7 @@ class RecoveryManager:
     def __init__(
         self,
         open: Callable[[], Handovers],
+        retry: Callable[..., Awaitable[Attempt]],
         *,
         logs: str,
         report: Callable[[events.Event], None],
@@ -58,6 +60,7 @@ class RecoveryManager:
         traceparent: Callable[[str], str | None],
     ) -> None:
         self._open = open
+        self._retry = retry
         self._logs = logs
         self._report = report
         self._say = say
@@ -117,7 +120,6 @@ class RecoveryManager:
     ) -> None:
         """Ask until there is a patch to try, an operator to wait for, or nobody left to ask."""
         from agents.razar.attempts import Exhausted
-        from razar.boot_orchestrator import _retry_with_ai
 
         try:
             waiting = await asyncio.to_thread(_waiting, self._logs, component)
@@ -125,7 +127,7 @@ class RecoveryManager:
                 self._report(events.RepairAwaits(component, incarnation, waiting.id))
                 return
             while True:
-                attempt = await _retry_with_ai(
+                attempt = await self._retry(
                     component,
                     error,
                     handovers=self._with(),
@@ -298,11 +300,7 @@ class RecoveryManager:
 
 
 def _load() -> None:
-    import agents.razar.code_repair
-    import agents.razar.handover
-    import agents.razar.http_async
-    import agents.razar.rungs
-    import agents.razar.settling  # noqa: F401
+    pass
 
 
 def _waiting(logs: str, component: str) -> Manifest | None:

@@ -16,7 +16,7 @@ import msgspec
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
-from agents.razar.connector_check import (  # noqa: E402
+from agents.razar.connectors.check import (  # noqa: E402
     REMOTE,
     Row,
     check_all,
@@ -25,7 +25,7 @@ from agents.razar.connector_check import (  # noqa: E402
     exit_code,
     report,
 )
-from agents.razar.connector_settings import SettingsError  # noqa: E402
+from agents.razar.connectors.settings import SettingsError  # noqa: E402
 
 RECORDINGS = REPOSITORY / "tests" / "integration" / "remote_agents"
 

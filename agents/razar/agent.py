@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from agents.razar.proposal import Proposal
+from agents.razar.proposals.proposal import Proposal
 
 __all__ = ["RepairAgent", "Sent", "Source", "Suggestion", "Task"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.razar.agent import RepairAgent, Sent, Source, Suggestion, Task
 from agents.razar.errors import AgentError, ConfigurationError
-from agents.razar.masked_export import FILE_LIMIT, read_text
+from agents.razar.local.masked_export import FILE_LIMIT, read_text
 from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.refusal import Refusal
 from agents.razar.roster import roster

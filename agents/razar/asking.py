@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from agents.razar.agent import RepairAgent, Suggestion
 from agents.razar.attempts import Exhausted
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget, tokens_in
-from agents.razar.context import Bundle
+from agents.razar.disclosure.context import Bundle
+from agents.razar.disclosure.redaction_report import HandoverReport
 from agents.razar.errors import AgentError, AgentTimeoutError, ConfigurationError
-from agents.razar.ladder import Block
-from agents.razar.redaction_report import HandoverReport
-from agents.razar.switches import resumed_at
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget, tokens_in
+from agents.razar.escalation.ladder import Block
+from agents.razar.escalation.switches import resumed_at
 from razar.utils.redaction import one_line
 
 __all__ = ["Answer", "Asker", "not_asked"]

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from agents.razar.code_repair import RepairOutcome, repair_module
+from agents.razar.disclosure.sources import learn_from
 from agents.razar.patching.policy import PatchPolicy
 from agents.razar.patching.sandbox import CommandLimits
-from agents.razar.proposal import Proposal
-from agents.razar.sources import learn_from
+from agents.razar.proposals.proposal import Proposal
 from razar.config.model import Component, MissionConfig, RepairScope
 from razar.utils.redaction import MASK
 

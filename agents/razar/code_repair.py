@@ -18,7 +18,7 @@ from agents.razar.patching.record import FileDigests
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.sandbox import MODES, CommandLimits, CommandRun, Mode, Sandbox, available
 from agents.razar.patching.tree import Tree
-from agents.razar.proposal import Proposal
+from agents.razar.proposals.proposal import Proposal
 from agents.razar.uninterrupted import to_its_end
 from razar.config.model import RepairScope
 from razar.utils import files

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agents.razar.ladder import LOCAL
+from agents.razar.escalation.ladder import LOCAL
 from agents.razar.patching import journal, record, transaction
 from agents.razar.patching.policy import Change, diff_of
 from agents.razar.patching.record import FileDigests

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from agents.razar.attempts import Attempt, Exhausted, Failure, Say
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget, limits_of
-from agents.razar.known_secrets import learn_secrets
-from agents.razar.ladder import threshold_of
-from agents.razar.remembered import Memory, Remembered
-from agents.razar.steps import Case, Steps
-from agents.razar.storm import Storm, StormLimits
-from agents.razar.switches import paused
-from agents.razar.trail import Trail
+from agents.razar.case import Case
+from agents.razar.disclosure.known_secrets import learn_secrets
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget, limits_of
+from agents.razar.escalation.ladder import threshold_of
+from agents.razar.escalation.storm import Storm, StormLimits
+from agents.razar.escalation.switches import paused
+from agents.razar.records.remembered import Memory, Remembered
+from agents.razar.records.trail import Trail
+from agents.razar.steps import Steps
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
 from razar.tracing import HANDOVER, NO_SPAN, Span
 
 if TYPE_CHECKING:
     from agents.razar.agent import RepairAgent
-    from agents.razar.settling import Settlement
+    from agents.razar.records.settling import Settlement
 
 __all__ = ["Attempt", "Exhausted", "Failure", "Handovers", "Memory"]
 
@@ -193,7 +194,7 @@ class Handovers:
 
     def packet(self, component: str) -> str:
         """Write down all that was tried, for the operator; return the folder. Raises OSError."""
-        from agents.razar.packet import write_packet
+        from agents.razar.records.packet import write_packet
 
         return write_packet(
             self._component(component),
@@ -220,7 +221,7 @@ class Handovers:
     @property
     def _settlement(self) -> Settlement:
         if self._settlement_ is None:
-            from agents.razar.settling import Settlement
+            from agents.razar.records.settling import Settlement
 
             self._settlement_ = Settlement(
                 self._logs, self._trail, self._memory, self._say, long_task=self._long_task

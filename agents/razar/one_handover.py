@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from agents.razar.attempts import Attempt, Exhausted, Outcome
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget, limits_of
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget, limits_of
 from agents.razar.handover import Handovers
-from agents.razar.remembered import Memory
+from agents.razar.records.remembered import Memory
 from razar.config.model import Component, MissionConfig
 from razar.utils import files
 from razar.utils.redaction import redact
@@ -266,7 +266,7 @@ def _interpreter(root: str, layer: str) -> str | None:
 
 
 def _tail(logs: str, component: str) -> list[str]:
-    from agents.razar.packet import tail_of
+    from agents.razar.records.packet import tail_of
 
     return tail_of(logs, component)
 

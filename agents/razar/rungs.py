@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from agents.razar import ladder
 from agents.razar.agent import RepairAgent
 from agents.razar.asking import Answer, Asker, not_asked
 from agents.razar.attempts import Attempt, Exhausted, Say
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget
 from agents.razar.carrying import carry, masked_places
-from agents.razar.context import Bundle, Caps, make_bundle
+from agents.razar.disclosure.context import Bundle, Caps, make_bundle
 from agents.razar.errors import AgentError, ProposalRefusedError, TooLongError
-from agents.razar.ladder import LOCAL, MEMORY
-from agents.razar.pacing import pause_after
-from agents.razar.remembered import patch_repair
-from agents.razar.trail import NAMES, Trail
+from agents.razar.escalation import ladder
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget
+from agents.razar.escalation.ladder import LOCAL, MEMORY
+from agents.razar.escalation.pacing import pause_after
+from agents.razar.records.remembered import patch_repair
+from agents.razar.records.trail import NAMES, Trail
 from razar.config.model import MissionConfig
 from razar.utils.redaction import redact
 
 if TYPE_CHECKING:
-    from agents.razar.steps import Case
+    from agents.razar.case import Case
 
 __all__ = ["Rungs"]
 

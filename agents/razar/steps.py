@@ -3,65 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
 
-from agents.razar.attempts import Attempt, Exhausted, Failure, Say
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget
-from agents.razar.ladder import LOCAL, MEMORY
-from agents.razar.remembered import Remembered, proposal_of
-from agents.razar.trail import Series, Trail
+from agents.razar.attempts import Attempt, Exhausted, Say
+from agents.razar.case import Case
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget
+from agents.razar.escalation.ladder import LOCAL, MEMORY
+from agents.razar.records.remembered import Remembered, proposal_of
+from agents.razar.records.trail import Trail
 from agents.razar.worth import WORTH
 from razar.config.model import Approval, Component, MissionConfig
-from razar.issues.classes import Issue
-from razar.tracing import PATCH, Span
 
 if TYPE_CHECKING:
     from agents.razar.agent import RepairAgent
     from agents.razar.rungs import Rungs
 
-__all__ = ["Case", "Steps"]
+__all__ = ["Steps"]
 
 #: Remembered repairs that are tried in one series.
 _RECALLED = 2
-
-
-class Case(Struct, frozen=True, kw_only=True):
-    """One failure, and what is known of it."""
-
-    component: Component
-    failure: Failure
-    issue: Issue
-    series: Series
-    number: int
-    fingerprint: str | None
-    context: dict[str, Any]
-    span: Span
-    start: Callable[..., Span]
-
-    @contextmanager
-    def patching(self, agent: str) -> Iterator[Span]:
-        """The span of a patch on its way through the checks."""
-        span = self.start(PATCH, self.span, component=self.component.id, agent=agent)
-        try:
-            yield span
-        finally:
-            span.end()
-
-    def attempt(self, **values: Any) -> Attempt:
-        """An attempt about this failure."""
-        return Attempt(
-            component=self.component.id,
-            number=self.number,
-            error=self.failure.error,
-            fingerprint=self.fingerprint,
-            **values,
-        )
 
 
 class Steps:
@@ -164,7 +128,7 @@ class Steps:
         if known is None or case.component.repair is None or not case.component.repair.paths:
             return None
         from agents.razar.carrying import carry
-        from agents.razar.sources import in_place
+        from agents.razar.disclosure.sources import in_place
 
         proposal, after = known
         if await asyncio.to_thread(in_place, self._config.root, after):

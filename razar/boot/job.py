@@ -25,7 +25,7 @@ from razar.runtime import Clock, Runtime
 from razar.utils import redaction
 
 if TYPE_CHECKING:
-    from agents.razar.handover import Handovers
+    from agents.razar.handover import Attempt, Handovers
 
 __all__ = ["Boot", "PreparationError"]
 
@@ -58,7 +58,9 @@ class Boot:
         logs: str,
         environ: Mapping[str, str],
         outputs: Outputs,
+        retry: Callable[..., Awaitable[Attempt]],
     ) -> None:
+        self._retry = retry
         self._options = options
         self._config = config
         self._plan = plan
@@ -317,6 +319,7 @@ class Boot:
         launcher = LocalLauncher(report)
         self._recovery = RecoveryManager(
             self._open_handovers,
+            self._retry,
             logs=self._logs,
             report=report,
             say=self._out.say,

@@ -14,7 +14,7 @@ from razar.projections.wording import Level
 from razar.tracing import Span
 
 if TYPE_CHECKING:
-    from agents.razar.remembered import Memory
+    from agents.razar.records.remembered import Memory
 
 __all__ = ["initialise", "open_memory"]
 

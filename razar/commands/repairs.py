@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from agents.razar import switches
+from agents.razar.escalation import switches
 from agents.razar.patching.refusal import Refusal
 from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE, add_shared

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from agents.razar.connector_check import LOGGER, check_all, exit_code, report
-from agents.razar.connector_settings import SettingsError, configured, metrics_url
+from agents.razar.connectors.check import LOGGER, check_all, exit_code, report
+from agents.razar.connectors.settings import SettingsError, configured, metrics_url
 from razar.crown_embedded import embedded_crown
 from razar.metrics import Store, init_metrics
 from razar.projections import metrics_server

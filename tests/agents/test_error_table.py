@@ -8,7 +8,7 @@ import pytest
 
 from agents.razar import errors
 from agents.razar.ai_invoker import _invoke_kimi2
-from agents.razar.error_table import LONGEST_WAIT
+from agents.razar.web.error_table import LONGEST_WAIT
 from tests.agents.server import answering, http, serving
 
 KEY = "k-errors-0123456789"

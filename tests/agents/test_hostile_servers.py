@@ -25,10 +25,10 @@ from agents.razar.errors import (
     TLSFailedError,
     UnreachableError,
 )
-from agents.razar.own_keys import WITHHELD
+from agents.razar.proposals.tool_calls import read_proposal
 from agents.razar.providers.call import call
 from agents.razar.providers.kimi2 import PROVIDER
-from agents.razar.tool_calls import read_proposal
+from agents.razar.web.own_keys import WITHHELD
 from tests.agents.server import Behaviour, Request, answering, closed_port, http, serving
 
 KEY = "k-hostile-0123456789abcdef"

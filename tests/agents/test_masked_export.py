@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agents.razar.errors import ConfigurationError, ProposalRefusedError
-from agents.razar.masked_export import FILE_LIMIT, MaskedExport, edits_of, export_masked, harvest
+from agents.razar.local.masked_export import FILE_LIMIT, MaskedExport, edits_of, export_masked, harvest
 from agents.razar.patching.edits import by_path, new_text
 from razar.utils.redaction import Redactor
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from agents.razar.own_keys import WITHHELD, OwnKeys
+from agents.razar.web.own_keys import WITHHELD, OwnKeys
 
 KEY = "sk->>>???>>>/b+c=d&e f"
 

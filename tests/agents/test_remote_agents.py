@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from agents.razar.agent import Suggestion, Task
-from agents.razar.endpoint import base, completed
 from agents.razar.errors import (
     AgentError,
     AgentTimeoutError,
@@ -34,10 +33,11 @@ from agents.razar.errors import (
     TooLongError,
     UnknownModelError,
 )
-from agents.razar.proposal import tool
+from agents.razar.proposals.proposal import tool
 from agents.razar.providers.chat import airstar_agent, kimi2_agent
 from agents.razar.providers.completions import rstar_agent
 from agents.razar.providers.remote import Remote
+from agents.razar.web.endpoint import base, completed
 from tests.agents.server import Behaviour, Request, answering, http, serving
 from tests.agents.tasks import EDIT, call, completion, task_in
 from tests.agents.test_hostile_servers import CERTIFICATE, OK, endless

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.razar.errors import ProposalRefusedError
+from agents.razar.local.text_changes import Shown, edits_between, merged
 from agents.razar.patching.edits import by_path, new_text
-from agents.razar.text_changes import Shown, edits_between, merged
 
 SECRET = "hunter2hunter2"
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.razar.errors import ProposalRefusedError
-from agents.razar.own_keys import OwnKeys
-from agents.razar.proposal import EDITS_LIMIT, SIZE_LIMIT, TOOL, Edit, Proposal, tool
-from agents.razar.tool_calls import read_proposal
+from agents.razar.proposals.proposal import EDITS_LIMIT, SIZE_LIMIT, TOOL, Edit, Proposal, tool
+from agents.razar.proposals.tool_calls import read_proposal
+from agents.razar.web.own_keys import OwnKeys
 
 PATCH: dict[str, Any] = {
     "summary": "s",

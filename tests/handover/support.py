@@ -13,10 +13,10 @@ import httpx2 as httpx
 import msgspec
 
 from agents.razar.agent import Sent, Suggestion, Task
+from agents.razar.disclosure.masking import digest
 from agents.razar.errors import AgentError, OverloadedError
 from agents.razar.handover import Failure, Handovers
-from agents.razar.masking import digest
-from agents.razar.proposal import Edit, Proposal
+from agents.razar.proposals.proposal import Edit, Proposal
 from razar.config.model import (
     Component,
     MissionConfig,

@@ -236,7 +236,7 @@ async def test_without_any_agent_it_says_what_to_set(tmp_path: Path) -> None:
 
 
 async def test_a_quota_that_is_used_up_moves_on_and_only_resume_moves_back(tmp_path: Path) -> None:
-    from agents.razar.switches import resume
+    from agents.razar.escalation.switches import resume
 
     class Empty(Agent):
         async def propose(self, task: Any, *, seconds: float) -> Any:

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from agents.razar.agent import Task
-from agents.razar.context import Bundle, Caps, make_bundle
-from agents.razar.masking import digest
+from agents.razar.disclosure.context import Bundle, Caps, make_bundle
+from agents.razar.disclosure.masking import digest
 from agents.razar.worth import issue_of
 from razar import boot_orchestrator
 from razar.config.model import RepairScope

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from agents.razar import settling
 from agents.razar.agent import Suggestion
 from agents.razar.patching import journal
+from agents.razar.records import settling
 from tests.handover.support import APP, FIXED, Agent, House, Server, failure, proposal
 from tests.handover.test_dependency import LAYERS, TAIL, WITH, house_with_layers
 from tests.support.waiting import until, until_sync

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.razar.ladder import Block, End, Step, Wait, choose, threshold_of
+from agents.razar.escalation.ladder import Block, End, Step, Wait, choose, threshold_of
 
 KIMI = ("kimi2", "airstar", "rstar")
 

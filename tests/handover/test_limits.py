@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from agents.razar.breaker import Breakers
-from agents.razar.budgets import Budget, Limits, limits_of, tokens_in
 from agents.razar.errors import (
     AgentError,
     AuthenticationError,
@@ -15,8 +13,10 @@ from agents.razar.errors import (
     RequestRefusedError,
     UnreachableError,
 )
-from agents.razar.pacing import pause_after
-from agents.razar.storm import Storm, StormLimits
+from agents.razar.escalation.breaker import Breakers
+from agents.razar.escalation.budgets import Budget, Limits, limits_of, tokens_in
+from agents.razar.escalation.pacing import pause_after
+from agents.razar.escalation.storm import Storm, StormLimits
 
 HERE = "https://agent.example/v1"
 

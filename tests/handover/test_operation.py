@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.razar import switches
 from agents.razar.errors import RateLimitError
+from agents.razar.escalation import switches
 from agents.razar.handover import Exhausted
 from razar.config.model import RepairSettings
 from tests.handover.support import Agent, House, Server, failure, proposal

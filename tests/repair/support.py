@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.razar.code_repair import RepairOutcome, repair_module
-from agents.razar.proposal import Edit, Proposal
+from agents.razar.proposals.proposal import Edit, Proposal
 from razar.config.model import RepairScope
 
 __all__ = ["APP", "FIX", "TEST", "Mission", "content", "edit", "propose"]

@@ -10,7 +10,7 @@ from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.globs import matches
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.unified_diff import edits_of_diff
-from agents.razar.proposal import Edit
+from agents.razar.proposals.proposal import Edit
 
 
 def replaced(before: str, *pairs: tuple[str, str]) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from agents.razar.patching.refusal import Refusal
-from agents.razar.proposal import Edit
+from agents.razar.proposals.proposal import Edit
 
 __all__ = ["by_path", "new_text"]
 

@@ -12,7 +12,7 @@ from agents.razar.patching import content, globs, names
 from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import Tree, digest
-from agents.razar.proposal import Edit, Proposal
+from agents.razar.proposals.proposal import Edit, Proposal
 
 __all__ = ["Change", "PatchPolicy", "changes", "diff_of"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from agents.razar.patching.refusal import Refusal
-from agents.razar.proposal import Edit
+from agents.razar.proposals.proposal import Edit
 
 __all__ = ["edits_of_diff"]
 

@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from agents.razar.agent import Sent, Suggestion, Task
-from agents.razar.agent_process import AgentProcess
-from agents.razar.collected import Collected
 from agents.razar.errors import (
     AgentError,
     AgentTimeoutError,
@@ -21,13 +19,15 @@ from agents.razar.errors import (
     ProposalRefusedError,
     QuotaError,
 )
-from agents.razar.http_async import in_thread
-from agents.razar.masked_export import harvest
-from agents.razar.own_keys import OwnKeys
+from agents.razar.local.agent_process import AgentProcess
+from agents.razar.local.collected import Collected
+from agents.razar.local.masked_export import harvest
+from agents.razar.local.workspace import Workspace, handed_on, workspace
 from agents.razar.providers.material import receipt
 from agents.razar.providers.told import told_error
 from agents.razar.providers.words import FURTHER, first_words, proposal_of
-from agents.razar.workspace import Workspace, handed_on, workspace
+from agents.razar.web.http_async import in_thread
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["AcpAgent", "AcpTask", "accounted", "acp_agent", "installed"]

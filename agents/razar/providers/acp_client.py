@@ -13,11 +13,11 @@ import acp
 from acp import schema
 from pydantic import ValidationError
 
-from agents.razar.agent_process import AgentProcess
-from agents.razar.collected import Collected
 from agents.razar.errors import AgentError, BrokenConnectionError, ProposalRefusedError
-from agents.razar.own_keys import OwnKeys
+from agents.razar.local.agent_process import AgentProcess
+from agents.razar.local.collected import Collected
 from agents.razar.providers.told import told_error
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["Client", "Conversation"]

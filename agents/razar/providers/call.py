@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agents.razar.endpoint import Target, parse
-from agents.razar.error_table import explain
 from agents.razar.errors import BrokenConnectionError, ConfigurationError
-from agents.razar.own_keys import OwnKeys
+from agents.razar.web.endpoint import Target, parse
+from agents.razar.web.error_table import explain
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 
 __all__ = ["TIME_LIMIT", "Agent", "Provider", "Result", "call", "checked_key", "headers_for", "reply_of"]
@@ -64,7 +64,7 @@ def call(
     ``token_provided``. The reply is the decoded JSON, or ``{"response": text}``; where it repeats
     our key it says ``[key withheld]``. Raises AgentError.
     """
-    from agents.razar.http_post import Limits, exchange
+    from agents.razar.web.http_post import Limits, exchange
 
     target = parse(endpoint, provider.endpoint_variable)
     token = checked_key(token, provider)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.razar.agent import Task
-from agents.razar.proposal import TOOL, tool
+from agents.razar.proposals.proposal import TOOL, tool
 from agents.razar.providers import airstar, kimi2
 from agents.razar.providers.material import material
 from agents.razar.providers.profiles import HOSTED_MODEL, hosted, sampling

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.razar.agent import Task
-from agents.razar.proposal import TOOL, Proposal, tool
+from agents.razar.proposals.proposal import TOOL, Proposal, tool
 from agents.razar.providers import rstar
 from agents.razar.providers.material import material
 from agents.razar.providers.remote import Remote

@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from agents.razar.agent import Suggestion, Task
 from agents.razar.errors import BrokenConnectionError, ConfigurationError, ServerError
-from agents.razar.own_keys import OwnKeys
+from agents.razar.local.workspace import Workspace, workspace
 from agents.razar.providers.acp import AcpTask, accounted, installed
 from agents.razar.providers.opencode_config import inline, settings
 from agents.razar.providers.opencode_record import record, trouble
 from agents.razar.providers.told import told_error
-from agents.razar.workspace import Workspace, workspace
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["OpencodeAgent", "opencode_agent"]

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from agents.razar.endpoint import base, completed, parse
 from agents.razar.errors import ConfigurationError
+from agents.razar.local.workspace import handed_on
 from agents.razar.providers.call import checked_key
 from agents.razar.providers.kimi2 import PROVIDER
 from agents.razar.providers.profiles import HOSTED_MODEL, hosted
-from agents.razar.workspace import handed_on
+from agents.razar.web.endpoint import base, completed, parse
 from razar.utils.encoding import encode_json
 
 __all__ = ["Settings", "inline", "settings"]

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 
 from agents.razar.agent import Suggestion, Task
-from agents.razar.agent_process import AgentProcess
 from agents.razar.errors import AgentError, BrokenConnectionError, ProposalRefusedError
-from agents.razar.http_async import in_thread
-from agents.razar.masked_export import edits_of, harvest
-from agents.razar.own_keys import OwnKeys
+from agents.razar.local.agent_process import AgentProcess
+from agents.razar.local.masked_export import edits_of, harvest
+from agents.razar.local.workspace import Workspace
 from agents.razar.providers.acp import AcpTask
 from agents.razar.providers.material import receipt
 from agents.razar.providers.told import told_error
 from agents.razar.providers.words import first_words, proposal_of
-from agents.razar.workspace import Workspace
+from agents.razar.web.http_async import in_thread
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["Events", "run"]

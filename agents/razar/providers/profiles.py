@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from agents.razar.endpoint import Target
+from agents.razar.web.endpoint import Target
 
 __all__ = ["HOSTED_MODEL", "hosted", "refused_parameter", "sampling", "without"]
 

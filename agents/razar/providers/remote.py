@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.razar.agent import Sent, Suggestion, Task
-from agents.razar.endpoint import completed, parse
-from agents.razar.error_table import explain
 from agents.razar.errors import AgentError, AgentTimeoutError, TooLongError
-from agents.razar.own_keys import OwnKeys
-from agents.razar.proposal import Proposal
+from agents.razar.proposals.proposal import Proposal
+from agents.razar.proposals.tool_calls import read_proposal
 from agents.razar.providers.call import Provider, checked_key, headers_for, reply_of
 from agents.razar.providers.material import receipt, receipts, shortened
 from agents.razar.providers.profiles import refused_parameter, without
-from agents.razar.tool_calls import read_proposal
+from agents.razar.web.endpoint import completed, parse
+from agents.razar.web.error_table import explain
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 
@@ -62,8 +62,8 @@ class Remote:
         return await _Question(self, seconds).ask(task)
 
     async def _post(self, body: bytes, headers: dict[str, str], seconds: float) -> Any:
-        from agents.razar.http_async import post
-        from agents.razar.http_post import Limits
+        from agents.razar.web.http_async import post
+        from agents.razar.web.http_post import Limits
 
         # A model may think until the deadline, then send: only the whole is limited.
         limits = Limits(total=seconds, receive=seconds)

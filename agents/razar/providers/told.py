@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from agents.razar.error_table import explain
 from agents.razar.errors import AgentError, AuthenticationError, ServerError
-from agents.razar.own_keys import OwnKeys
+from agents.razar.web.error_table import explain
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
 

@@ -6,7 +6,7 @@ import re
 
 from agents.razar.agent import Task
 from agents.razar.errors import ProposalRefusedError
-from agents.razar.proposal import Edit, Proposal
+from agents.razar.proposals.proposal import Edit, Proposal
 from agents.razar.providers.material import material
 from razar.utils.redaction import one_line
 

@@ -12,8 +12,8 @@ import pytest
 
 from agents.razar.ai_invoker import _invoke_airstar, _invoke_kimi2, _invoke_rstar
 from agents.razar.errors import OverloadedError, ServerError
-from agents.razar.proposal import tool
-from agents.razar.tool_calls import read_proposal
+from agents.razar.proposals.proposal import tool
+from agents.razar.proposals.tool_calls import read_proposal
 from tests.agents.server import answering, http, serving
 
 FOLDER = Path(__file__).parent

@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from agents.razar.agent import Sent
 from agents.razar.errors import ConfigurationError, ProposalRefusedError
+from agents.razar.local.text_changes import Shown, edits_between
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.scratch import Limits, export, left_out
-from agents.razar.proposal import EDITS_LIMIT, Edit
+from agents.razar.proposals.proposal import EDITS_LIMIT, Edit
 from agents.razar.providers.material import receipt
-from agents.razar.text_changes import Shown, edits_between
 from razar.utils.redaction import MASK, redact
 
 __all__ = ["FILE_LIMIT", "MaskedExport", "edits_of", "export_masked", "harvest", "read_text"]

@@ -13,7 +13,7 @@ from msgspec import Struct
 from agents.razar.errors import ProposalRefusedError
 from agents.razar.patching.edits import new_text
 from agents.razar.patching.refusal import Refusal
-from agents.razar.proposal import Edit
+from agents.razar.proposals.proposal import Edit
 from razar.utils.redaction import MASK
 
 __all__ = ["Shown", "edits_between", "hunks", "merged"]

@@ -10,11 +10,11 @@ import msgspec
 
 from agents.razar import code_repair
 from agents.razar.attempts import Attempt, Say
-from agents.razar.ladder import LOCAL, MEMORY
+from agents.razar.escalation.ladder import LOCAL, MEMORY
 from agents.razar.patching import journal
 from agents.razar.patching.refusal import Refusal
-from agents.razar.remembered import Remembered
-from agents.razar.trail import Trail
+from agents.razar.records.remembered import Remembered
+from agents.razar.records.trail import Trail
 from agents.razar.uninterrupted import to_its_end
 from razar import metrics
 from razar.utils import files

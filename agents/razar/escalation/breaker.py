@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from agents.razar.errors import AgentError
-from agents.razar.ladder import Block
+from agents.razar.escalation.ladder import Block
 from razar.utils.redaction import redact
 
 __all__ = ["Breakers"]

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from agents.razar.attempts import Failure
+from agents.razar.disclosure.redaction_report import reports_of
 from agents.razar.patching import journal, record
 from agents.razar.patching.refusal import Refusal
-from agents.razar.redaction_report import reports_of
-from agents.razar.trail import Series
+from agents.razar.records.trail import Series
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
 from razar.utils import files

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from agents.razar.masking import masked_source
+from agents.razar.disclosure.masking import masked_source
 from agents.razar.patching import content, globs, names
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.scratch import left_out

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from agents.razar.connector_settings import Connector, configured, metrics_url, token_variable
-from agents.razar.crown_check import check_crown
-from agents.razar.endpoint import parse
+from agents.razar.connectors.crown import check_crown
+from agents.razar.connectors.settings import Connector, configured, metrics_url, token_variable
 from agents.razar.errors import AgentError, UnreachableError
-from agents.razar.http_post import Limits, exchange
 from agents.razar.providers import airstar, kimi2, rstar
 from agents.razar.providers.call import Provider, call
+from agents.razar.web.endpoint import parse
+from agents.razar.web.http_post import Limits, exchange
 from razar.utils.redaction import one_line
 
 __all__ = ["LOGGER", "REMOTE", "Row", "check_all", "cost", "decode_recording", "exit_code", "report"]

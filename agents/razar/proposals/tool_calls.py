@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 import msgspec
 
 from agents.razar.errors import ProposalRefusedError
-from agents.razar.marked_calls import Call, MarkedCallError, marked_calls
-from agents.razar.own_keys import OwnKeys
-from agents.razar.proposal import TOOL, Proposal
+from agents.razar.proposals.marked_calls import Call, MarkedCallError, marked_calls
+from agents.razar.proposals.proposal import TOOL, Proposal
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["read_proposal"]

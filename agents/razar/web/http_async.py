@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from agents.razar.endpoint import Target
-from agents.razar.http_post import Answer, Handle, Limits, exchange
+from agents.razar.web.endpoint import Target
+from agents.razar.web.http_post import Answer, Handle, Limits, exchange
 
 __all__ = ["in_thread", "post"]
 
@@ -18,7 +18,7 @@ _LEAVE = 2.0
 
 
 async def post(target: Target, *, headers: Mapping[str, str], body: bytes, limits: Limits) -> Answer:
-    """POST; see :func:`agents.razar.http_post.exchange`. Cancelling it closes the connection."""
+    """POST; see :func:`agents.razar.web.http_post.exchange`. Cancelling it closes the connection."""
     handle = Handle()
 
     def work() -> Answer:

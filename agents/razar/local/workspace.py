@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from agents.razar.agent import Task
 from agents.razar.errors import ConfigurationError
-from agents.razar.http_async import in_thread
-from agents.razar.masked_export import MaskedExport, export_masked
+from agents.razar.local.masked_export import MaskedExport, export_masked
 from agents.razar.patching.scratch import remove
+from agents.razar.web.http_async import in_thread
 
 __all__ = ["HANDED_ON", "Workspace", "handed_on", "workspace"]
 

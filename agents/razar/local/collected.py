@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from agents.razar.errors import ProposalRefusedError
-from agents.razar.masked_export import MaskedExport, edits_of
-from agents.razar.proposal import Edit
-from agents.razar.text_changes import merged
+from agents.razar.local.masked_export import MaskedExport, edits_of
+from agents.razar.local.text_changes import merged
+from agents.razar.proposals.proposal import Edit
 
 __all__ = ["Collected"]
 

@@ -26,7 +26,7 @@ from agents.razar.errors import (
     TooLongError,
     UnknownModelError,
 )
-from agents.razar.own_keys import OwnKeys
+from agents.razar.web.own_keys import OwnKeys
 from razar.utils.redaction import one_line
 
 __all__ = ["LONGEST_WAIT", "explain"]

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.agent import Sent, Source, Task
-from agents.razar.masking import Masked, digest, masked
-from agents.razar.sources import Frame, Shown, frames_in, sources_for
+from agents.razar.disclosure.masking import Masked, digest, masked
+from agents.razar.disclosure.sources import Frame, Shown, frames_in, sources_for
 from razar.config.model import Component
 from razar.issues.classes import Issue
 from razar.utils.encoding import encode_json

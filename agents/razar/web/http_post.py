@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from agents.razar.endpoint import Target
 from agents.razar.errors import BrokenConnectionError, TLSFailedError, UnreachableError
-from agents.razar.http_wire import ANSWER_LIMIT, Clock, Handle, Limits, Wire
+from agents.razar.web.endpoint import Target
+from agents.razar.web.http_wire import ANSWER_LIMIT, Clock, Handle, Limits, Wire
 
 if TYPE_CHECKING:
     import ssl

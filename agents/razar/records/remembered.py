@@ -10,7 +10,7 @@ import msgspec
 
 from agents.razar.attempts import Say
 from agents.razar.patching.record import FileDigests
-from agents.razar.proposal import Proposal
+from agents.razar.proposals.proposal import Proposal
 from razar.utils.redaction import one_line, redact, redact_source
 
 __all__ = ["Memory", "Remembered", "patch_repair", "proposal_of"]

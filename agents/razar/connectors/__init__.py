@@ -1,0 +1,1 @@
+"""Whether the services that RAZAR relies on can be reached."""

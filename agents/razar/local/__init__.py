@@ -1,0 +1,1 @@
+"""Agents that are programs on this machine: their process, their masked copy, the edits they make of it."""

@@ -1,0 +1,1 @@
+"""What is kept of attempts: the log, what became of the files, the memory, the packet for the operator."""
