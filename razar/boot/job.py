@@ -75,6 +75,7 @@ class Boot:
         #: Whether processes of an earlier supervisor may still be there.
         self.left_behind = False
         self._interrupted: signal.Signals | None = None
+        self._told_to_stop = False
         self._preparing: asyncio.Task[None] | None = None
         self._beside: set[asyncio.Task[None]] = set()
 
@@ -126,7 +127,8 @@ class Boot:
             except asyncio.CancelledError:
                 if self._interrupted is None:
                     raise
-                return self._abandon(128 + self._interrupted, f"interrupted by {self._interrupted.name}")
+                how = "razar stop" if self._told_to_stop else self._interrupted.name
+                return self._abandon(128 + self._interrupted, f"interrupted by {how}")
             self._begin_beside(self._ask_native_services())
             if self._plan.repair:
                 self._begin_beside(self._prepare_recovery())
@@ -145,7 +147,7 @@ class Boot:
         try:
             failures = await self._layers.build()
             if failures:
-                raise PreparationError(4, "\n".join(failures))
+                raise PreparationError(4, "; ".join(failures))
             handshake = await crown
         except BaseException:
             crown.cancel()
@@ -402,6 +404,7 @@ class Boot:
     def _on_stop(self) -> None:
         """An operator asked for the end of the mission."""
         if self._preparing is not None and not self._preparing.done():
+            self._told_to_stop = self._interrupted is None
             self._interrupted = self._interrupted or signal.SIGTERM
             self._preparing.cancel()
             return
@@ -413,8 +416,8 @@ class Boot:
     def _abandon(self, code: int, reason: str) -> int:
         """Nothing was ignited: say why and leave."""
         self._out.trace.close("failed" if self._interrupted is None else "interrupted", reason)
-        self._runtime.report(events.ShutdownRequested(reason))
         self._out.failed(reason)
+        self._runtime.report(events.ShutdownRequested(reason))
         return code
 
 

@@ -17,7 +17,7 @@ from razar.engine.plan import Plan
 from razar.engine.recovery import Remains, remains
 from razar.engine.state import MissionState
 from razar.metrics import MissionMetrics, init_metrics
-from razar.mission_logger import Journal, read
+from razar.mission_logger import Journal, read, segments
 from razar.projections.boot_log import BootLog
 from razar.projections.recent_events import RecentEvents
 from razar.projections.wording import Level
@@ -119,10 +119,13 @@ class Outputs:
 
     def remains(self, machine: str) -> Remains:
         """By what processes can be told that earlier boots started and nobody has seen end."""
-        records, problems = read(self.journal.path)
-        for problem in problems:
-            self.warn(problem)
-        return remains([record.event for record in records if record.event is not None], machine)
+        tape = []
+        for path in segments(self.journal.path):
+            records, problems = read(path)
+            for problem in problems:
+                self.warn(problem)
+            tape += [record.event for record in records if record.event is not None]
+        return remains(tape, machine)
 
     # -- words ----------------------------------------------------------------------------------
 
