@@ -21,7 +21,7 @@ def paths(folder: Path) -> list[Path]:
     return [folder / "components" / f"c-{number}" / "current.log" for number in range(20)]
 
 
-@pytest.mark.parametrize(("umask", "folder", "file"), [(0o022, 0o750, 0o640), (0o077, 0o700, 0o600)])
+@pytest.mark.parametrize(("umask", "folder", "file"), [(0o022, 0o750, 0o640), (0o077, 0o700, 0o640)])
 def test_modes(umask: int, folder: int, file: int, tmp_path: Path) -> None:
     before = os.umask(umask)
     try:
