@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,7 +147,8 @@ def stop(manager: subprocess.Popen[bytes]) -> None:
         manager.wait(STOP_LIMIT)
     except subprocess.TimeoutExpired:
         for pid in children:
-            os.kill(int(pid), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
         manager.kill()
         manager.wait(STOP_LIMIT)
 
