@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from agents.razar.patching import journal, record, scratch, transaction
+from agents.razar.patching import journal, place, record, scratch, transaction
 from agents.razar.patching import policy as patch_policy
 from agents.razar.patching.decisions import approve, keep, recover, reject, rollback
 from agents.razar.patching.policy import Change, PatchPolicy
@@ -126,7 +126,7 @@ async def repair_module(
             journal.set_state(trial.logs, trial.id, "rejected")
         raise
     finally:
-        await asyncio.to_thread(scratch.remove, _work(trial))
+        await asyncio.to_thread(place.remove, trial.logs, trial.id)
         _leave_nothing(trial)
     if status == "rejected" and trial.prepared and journal.state_of(trial.logs, trial.id) == "proposed":
         journal.set_state(trial.logs, trial.id, "rejected")
@@ -256,9 +256,8 @@ async def _patched_copy(
     patched: bool = True,
 ) -> Sandbox:
     def make() -> str:
-        work = _work(trial)
-        os.makedirs(work, mode=0o700, exist_ok=True)
-        target = os.path.join(work, "patched" if patched else "unpatched")
+        where = place.choose(trial.logs, trial.id, copy_limits or scratch.Limits())
+        target = os.path.join(where, "patched" if patched else "unpatched")
         scratch.export(root, target, leave_out=[trial.logs], limits=copy_limits)
         if patched:
             scratch.lay(target, trial.changes)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.agents.server import Request, serving
 from tests.boot.mission import Mission, service
+from tests.environments import packages
 from tests.recovery.support import FIX, SOURCE, broken, invocations, mend, patches, proposal, repaired_by
 from tests.support.waiting import until_sync
 
@@ -221,3 +222,48 @@ def test_with_no_repair_and_without_agents_a_failure_is_quarantined_at_once(tmp_
         assert not server.requests
     assert not any("handed to repair" in line for line in mission.log)
     assert FIX not in (tmp_path / "src/service.py").read_text()
+
+
+def test_a_missing_dependency_is_added_to_its_layer_which_is_built_anew(tmp_path: Path) -> None:
+    wheels, folder = tmp_path / "wheels", tmp_path / "mission"
+    wheels.mkdir()
+    folder.mkdir()
+    packages.make_wheel(wheels, "humanize")
+    environment = (
+        "environments:\n  # The layer of the service.\n"
+        "  - layer: core\n    python: '>=3.11'\n    dependencies: []\n"
+    )
+    (folder / "razar_env.yaml").write_text(environment)
+    component = broken(folder)
+    (folder / "src/service.py").write_text(
+        "import humanize, time\nprint('ready', flush=True)\ntime.sleep(1000)\n"
+    )
+    mission = Mission(folder, component)
+    with packages.serve(wheels) as index:
+        mission.environment |= {"UV_DEFAULT_INDEX": index.url(), "UV_CACHE_DIR": str(tmp_path / "cache")}
+        assert mission.boot() == 0, (mission.log, mission.err)
+    changed = (folder / "razar_env.yaml").read_text()
+    assert "[humanize]" in changed and "# The layer of the service." in changed
+    assert [(r["agent"], r["patched"]) for r in invocations(mission)] == [("local", True)]
+    assert any("+    dependencies: [humanize]" in line for line in mission.log)
+    assert mission.log.count("INFO Mission demo complete") == 1
+    # The next boot starts from it: nothing to repair, nothing to build.
+    assert mission.boot("--offline") == 0
+    assert len(invocations(mission)) == 1
+
+
+def test_a_dependency_that_cannot_be_had_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    wheels, folder = tmp_path / "wheels", tmp_path / "mission"
+    wheels.mkdir()
+    folder.mkdir()
+    environment = "environments:\n  - {layer: core, python: '>=3.11', dependencies: []}\n"
+    (folder / "razar_env.yaml").write_text(environment)
+    component = broken(folder)
+    (folder / "src/service.py").write_text("import humanize\n")
+    mission = Mission(folder, component)
+    with packages.serve(wheels) as index:
+        mission.environment |= {"UV_DEFAULT_INDEX": index.url(), "UV_CACHE_DIR": str(tmp_path / "cache")}
+        assert mission.boot() == 1
+    assert (folder / "razar_env.yaml").read_text() == environment
+    assert [(r["agent"], r["patched"]) for r in invocations(mission)] == [("local", False)]
+    assert "humanize" in invocations(mission)[0]["reason"]

@@ -267,3 +267,10 @@ def test_opening_is_noticed_and_looking_is_not(tmp_path: Path) -> None:
     (tmp_path / "b").read_text()
     assert watch.seen() == {"b"}
     watch.close()
+
+
+async def test_a_command_that_fills_the_disk_is_killed(tmp_path: Path, mode: Mode) -> None:
+    box = Box(tmp_path, mode, written=64 << 20, file_size=8 << 20)
+    program = "n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(b'x' * (4 << 20))\n    n += 1\n"
+    with pytest.raises(Refusal, match="wrote more than 64 MiB"):
+        await box.python(program)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Coroutine, Iterable
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from agents.razar.patching import layout
+from agents.razar.patching.place import free
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.watch import Opened
 from razar.launchers import processes
@@ -25,7 +27,8 @@ __all__ = ["MODES", "CommandLimits", "CommandRun", "Mode", "Sandbox", "available
 Mode = Literal["bubblewrap", "namespaces", "landlock", "limits"]
 #: From the strongest to the weakest; the first one that works here is used.
 MODES: tuple[Mode, ...] = ("bubblewrap", "namespaces", "landlock", "limits")
-_FAILED = 125
+#: Seconds between two looks at how much a command has written.
+_LOOK = 0.1
 _TAIL = 4000
 #: Bubblewrap before 0.7 knows no size; then it is not used.
 _EMPTY = ["--size", str(64 << 20), "--tmpfs"]
@@ -33,7 +36,10 @@ _JAIL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jail.py")
 
 
 class CommandLimits(Struct, frozen=True, kw_only=True):
-    """Limits of each command: ``seconds`` on the clock, ``cpu`` seconds and the rest per process, bytes."""
+    """Limits of each command: ``seconds`` on the clock, ``cpu`` seconds and the rest per process, bytes.
+
+    ``written`` is what all of them together may take of the file system that the copy lies on.
+    """
 
     seconds: float = 120.0
     cpu: int = 120
@@ -41,6 +47,7 @@ class CommandLimits(Struct, frozen=True, kw_only=True):
     files: int = 1024
     processes: int = 256
     file_size: int = 256 << 20
+    written: int = 1 << 30
 
 
 class CommandRun(Struct, frozen=True, kw_only=True):
@@ -134,13 +141,15 @@ class Sandbox:
         opened = Opened(self.scratch, self.watched)
         started = time.monotonic()
         try:
-            done = await processes.run(
-                argv,
-                cwd=self.work,
-                env=environment,
-                timeout=self.limits.seconds,
-                capture=True,
-                grace=0,
+            done = await self._bounded(
+                processes.run(
+                    argv,
+                    cwd=self.work,
+                    env=environment,
+                    timeout=self.limits.seconds,
+                    capture=True,
+                    grace=0,
+                )
             )
             seconds = time.monotonic() - started
             seen = opened.seen()
@@ -159,6 +168,20 @@ class Sandbox:
             opened=tuple(path for path in self.watched if path in seen),
         )
 
+    async def _bounded(self, work: Coroutine[Any, Any, processes.Completed]) -> processes.Completed:
+        """Await a command; kill it if it fills the file system. Raises Refusal."""
+        before = free(self.scratch)
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait([task], timeout=_LOOK))[0]:
+                if before - free(self.scratch) > self.limits.written:
+                    raise Refusal(f"the test wrote more than {self.limits.written >> 20} MiB; it was killed")
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        return task.result()
+
     @staticmethod
     def _exit(done: processes.Completed) -> int | None:
         if done.code is not None or done.signal is None:
@@ -175,7 +198,7 @@ class Sandbox:
         if not self._covered:
             shown = [path for path in shown if path != "/"]
         limits = msgspec.structs.asdict(self.limits)
-        del limits["seconds"]
+        del limits["seconds"], limits["written"]
         spec = {
             "argv": list(command),
             "cwd": tree,

@@ -203,15 +203,14 @@ def recover(logs: str) -> list[str]:
     trees are removed too. One transaction that resists does not stop the others: it is tried again
     by the next call. Raises OSError for the first of those when all have been seen to.
     """
-    from agents.razar.patching import scratch
+    from agents.razar.patching import place, scratch
 
     undone, fault = [], None
     for id in known(logs):
         folder = folder_of(logs, id)
         try:
             state = state_of(logs, id)
-            if os.path.isdir(os.path.join(folder, "work")):
-                scratch.remove(os.path.join(folder, "work"))
+            place.remove(logs, id)
             if state is None and not os.path.exists(os.path.join(folder, "state")):
                 if not os.path.exists(os.path.join(folder, "report.json")):
                     scratch.remove(folder)  # Killed while it was prepared: nothing was changed.
