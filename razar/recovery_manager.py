@@ -32,6 +32,17 @@ _CONFIGURES = (
     "RAZAR_ACP_COMMAND",
 )
 
+#: What a hand-over is made of, by the modules that bring the rest.
+_PARTS = (
+    "agents.razar.handover",
+    "agents.razar.rungs",
+    "agents.razar.roster",
+    "agents.razar.providers.chat",
+    "agents.razar.web.http_async",
+    "agents.razar.records.settling",
+    "razar.failure_context",
+)
+
 
 def worth_asking(environ: Mapping[str, str], ladder: tuple[str, ...] | None) -> bool:
     """Whether anybody could be asked about a component that says nothing of repair itself."""
@@ -278,7 +289,7 @@ class RecoveryManager:
     async def prepare(self) -> None:
         """Load everything that a hand-over needs: it takes longer than the hand-over itself."""
         await asyncio.to_thread(_load)
-        self._with()
+        await self._with().prepare()
 
     async def recover(self) -> None:
         """Undo what a killed supervisor had left on trial; to be called before anything is started."""
@@ -300,7 +311,10 @@ class RecoveryManager:
 
 
 def _load() -> None:
-    pass
+    from importlib import import_module
+
+    for name in _PARTS:
+        import_module(name)
 
 
 def _waiting(logs: str, component: str) -> Manifest | None:

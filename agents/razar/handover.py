@@ -130,6 +130,11 @@ class Handovers:
             check=self._check_pause,
         )
 
+    async def prepare(self) -> None:
+        """Open the memory and make the agents ahead of the first failure, which then need not wait for it."""
+        await self._memory.open()
+        self._steps.prepare()
+
     async def attempt(self, failure: Failure, context: Mapping[str, Any] | None = None) -> Attempt:
         """Make one attempt to repair a component; raise Exhausted if none is worth it.
 

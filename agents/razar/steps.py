@@ -81,6 +81,13 @@ class Steps:
         self._proposed: dict[str, str] = {}
         self._told: set[str] = set()
 
+    def prepare(self) -> None:
+        """Make the agents, and what they are offered, now."""
+        from agents.razar.proposals.proposal import tool
+
+        tool()
+        assert self._rungs is not None
+
     async def take(self, case: Case) -> Attempt:
         """Make one attempt. Raises Exhausted."""
         component = case.component.id

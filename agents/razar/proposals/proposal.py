@@ -6,6 +6,7 @@ The form is ours; the tool's envelope is that of chat completions
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -85,8 +86,14 @@ class Proposal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def tool() -> dict[str, Any]:
     """Return the tool for the ``tools`` of a chat request; its schema is made from the types."""
+    made: dict[str, Any] = msgspec.json.decode(_encoded())
+    return made
+
+
+@cache
+def _encoded() -> bytes:
     schema = msgspec.json.schema(Proposal)
-    return {
+    made = {
         "type": "function",
         "function": {
             "name": TOOL,
@@ -94,6 +101,7 @@ def tool() -> dict[str, Any]:
             "parameters": _inlined(schema, schema["$defs"]),
         },
     }
+    return msgspec.json.encode(made)
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -43,6 +43,10 @@ class Remembered:
         self._told = False
         self._lock = asyncio.Lock()
 
+    async def open(self) -> None:
+        """Open it now; what is wrong with it is told."""
+        await self._do(lambda memory: None)
+
     async def failed(self, component: str, issue: str, error: str) -> str | None:
         """Record a failure; return its fingerprint, None without a memory."""
         text = redact(error)[:_ERROR]
