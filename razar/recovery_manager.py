@@ -85,7 +85,7 @@ class RecoveryManager:
         #: Patches that are in place and not judged for good, and those an operator is asked about.
         self._trials: dict[str, Attempt] = {}
         self._kept: set[str] = set()
-        self._awaiting: dict[str, tuple[Attempt, int]] = {}
+        self._awaiting: dict[str, tuple[str, int]] = {}
 
     # -- what the engine wishes -------------------------------------------------------------------
 
@@ -102,10 +102,11 @@ class RecoveryManager:
                 asking = self._asking.pop(component, None)
                 if asking is not None:
                     asking.cancel()
-                for patch in [
-                    p for p, (attempt, _) in self._awaiting.items() if attempt.component == component
-                ]:
-                    del self._awaiting[patch]
+                self._awaiting = {
+                    patch: (other, incarnation)
+                    for patch, (other, incarnation) in self._awaiting.items()
+                    if other != component
+                }
             case effects.SettleRepair(component, _, patch, held, reason):
                 self._after(component, lambda: self._settle(patch, held, reason))
 
@@ -135,7 +136,7 @@ class RecoveryManager:
         try:
             waiting = await asyncio.to_thread(_waiting, self._logs, component)
             if waiting is not None:
-                self._report(events.RepairAwaits(component, incarnation, waiting.id))
+                self._await_operator(component, incarnation, waiting)
                 return
             while True:
                 attempt = await self._retry(
@@ -190,18 +191,24 @@ class RecoveryManager:
         component = attempt.component
         waiting = await asyncio.to_thread(_waiting, self._logs, component)
         if waiting is not None and waiting.id == attempt.patch_id:
-            self._awaiting[waiting.id] = (attempt, incarnation)
-            self._report(events.RepairAwaits(component, incarnation, waiting.id))
+            self._await_operator(component, incarnation, waiting)
         else:
             self._report(events.RepairFinished(component, incarnation, False, attempt.reason))
+
+    def _await_operator(self, component: str, incarnation: int, waiting: Manifest) -> None:
+        self._awaiting[waiting.id] = (component, incarnation)
+        self._report(events.RepairAwaits(component, incarnation, waiting.id))
 
     async def _is_ready(self, attempt: Attempt) -> bool:
         """Build the environment that a repair changed; undo the repair if that cannot be done."""
         if attempt.rebuild_layer is None:
             return True
-        fault = await self._rebuild(attempt.rebuild_layer)
-        if fault is not None:
-            await self._with().settle(attempt, False, fault)
+        fault: str | None = "it was called off"
+        try:
+            fault = await self._rebuild(attempt.rebuild_layer)
+        finally:
+            if fault is not None:
+                await self._with().settle(attempt, False, fault)
         return fault is None
 
     async def _settle(self, patch: str, held: bool, error: str | None) -> None:
@@ -241,12 +248,12 @@ class RecoveryManager:
         if waiting is None:
             manifest = await asyncio.to_thread(_apply_and_keep, self._logs, patch)
             return manifest.component, False
-        _, incarnation = waiting
+        component, incarnation = waiting
         await asyncio.to_thread(decisions.approve, patch, logs=self._logs)
         attempt = self._with().approved(patch)
         if self._awaiting.pop(patch, None) is None:  # Stopped or restarted in this instant.
             await self._with().settle(attempt, True)
-            return attempt.component, False
+            return component, False
         if not await self._is_ready(attempt):
             self._report(
                 events.RepairFinished(
@@ -255,8 +262,8 @@ class RecoveryManager:
             )
             return attempt.component, True
         self._trials[patch] = attempt
-        self._report(events.RepairFinished(attempt.component, incarnation, True, patch=patch))
-        return attempt.component, True
+        self._report(events.RepairFinished(component, incarnation, True, patch=patch))
+        return component, True
 
     async def reject(self, patch: str, reason: str) -> str:
         """Turn a waiting patch down; return its component. Raises Refusal."""

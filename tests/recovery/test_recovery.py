@@ -141,6 +141,23 @@ def test_with_approval_the_mission_goes_on_and_the_patch_waits(
         mission.stop()
 
 
+def test_a_patch_that_waits_outlives_the_boot_and_nobody_is_asked_again(
+    tmp_path: Path, missions: list[Mission]
+) -> None:
+    mission = Mission(tmp_path, broken(tmp_path), repair={"approval": "ask"})
+    missions.append(mission)
+    with serving(mend()) as server:
+        assert repaired_by(mission, server).boot() == 1
+        (id,) = [entry["id"] for entry in patches(mission)]
+        repaired_by(mission, server).start()
+        until_sync(lambda: id in (mission.component("service").get("error") or ""), 20)
+        assert len(server.requests) == 1
+        done = razar(mission, "repairs", "approve", id)
+        assert done.returncode == 0 and "kept, service is running" in done.stdout, done
+        assert mission.stop() == 0
+    assert (tmp_path / "src/service.py").read_text() == MENDED
+
+
 def test_a_rejected_patch_ends_in_quarantine(tmp_path: Path, missions: list[Mission]) -> None:
     mission = Mission(tmp_path, broken(tmp_path), repair={"approval": "ask"})
     missions.append(mission)
