@@ -26,8 +26,6 @@ from razar.config.wire import (
 __all__ = ["normalise_component"]
 
 _HALTING = ("STOP", "TSTP", "TTIN", "TTOU")
-#: What ``when`` can look at.
-_VARIABLES = ("env", "mission", "layer", "crown")
 
 
 def normalise_component(
@@ -53,7 +51,10 @@ def normalise_component(
             _check_probe_program(entry.health, probe, at, context, cwd, search)
     when = entry.when.strip()
     if when != "true":
-        context.expression((*at, "when"), when, _VARIABLES)
+        crown = {"capabilities": list[str]()}
+        layer = entry.layer if isinstance(entry.layer, str) else ""
+        known = {"env": dict(context.environ), "mission": "", "layer": layer, "crown": crown}
+        context.condition((*at, "when"), when, known)
     restart = _restart(entry.restart, (*at, "restart"), context)
     stop = _stop(entry.stop, (*at, "stop"), context)
     repair = _repair(entry.repair, (*at, "repair"), context, approval)

@@ -40,6 +40,7 @@ class Context:
         self.env_files: dict[str, dict[str, str]] = {}
         self._check_expression = check_expression
         self._core_missing = False
+        self._core: Any = None
 
     def text(self, at: Pointer, value: str) -> str | None:
         """Expand the variables of a text."""
@@ -92,13 +93,26 @@ class Context:
             self.faults.add(at, describe(value), "a duration above zero")
         return result
 
+    def condition(self, at: Pointer, value: str, variables: Mapping[str, object]) -> None:
+        """Compile a condition, and note one that is no boolean. What fails for want of an answer may not later."""
+        self.expression(at, value, tuple(variables))
+        if self._core is None:
+            return
+        try:
+            result = self._core.evaluate_py(value, variables)
+        except self._core.CoreError:
+            return
+        if not isinstance(result, bool):
+            self.faults.add(at, f"{quote(value)}, which gives {type(result).__name__}", "true or false")
+
     def expression(self, at: Pointer, value: str, variables: Sequence[str]) -> str:
         """Compile an expression over ``variables`` to see whether it can be."""
         if self._check_expression is None and not self._core_missing:
             from importlib import import_module
 
             try:
-                self._check_expression = import_module("neoabzu_core").compile_check
+                self._core = import_module("neoabzu_core")
+                self._check_expression = self._core.compile_check
             except (ImportError, AttributeError):
                 self._core_missing = True
                 self.faults.add(

@@ -175,6 +175,9 @@ def test_the_extension_module_compiles_expressions(tmp_path: Path) -> None:
     if not hasattr(core, "compile_check"):
         pytest.skip("the extension module is not built")
     assert load_one(tmp_path, when="mission == 'x'").when == "mission == 'x'"
+    assert load_one(tmp_path, when="crown.capabilities[0] == 'x'").when is not None  # Crown will say.
+    fault = only_fault(lambda: load_one(tmp_path, when="mission"))
+    assert fault.pointer == "/components/0/when" and "gives str" in fault.found
     fault = only_fault(lambda: load_one(tmp_path, when="mission == "))
     assert fault.pointer == "/components/0/when"
     assert fault.found.startswith('"mission ==": line 1, column ')
