@@ -20,6 +20,7 @@ from agents.razar.escalation.storm import Storm, StormLimits
 from agents.razar.escalation.switches import paused
 from agents.razar.records.remembered import Memory, Remembered
 from agents.razar.records.trail import Trail
+from agents.razar.settings import Settings
 from agents.razar.steps import Steps
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
@@ -107,8 +108,8 @@ class Handovers:
         self._fingerprints: dict[str, tuple[float, str | None]] = {}
         self._last: dict[str, Failure] = {}
         self._settlement_: Settlement | None = None
-        self._steps = Steps(
-            config,
+        settings = Settings(
+            config=config,
             logs=self._logs,
             environ=environ,
             attempts=config.repair.attempts if attempts is None else attempts,
@@ -129,6 +130,7 @@ class Handovers:
             chance=chance,
             check=self._check_pause,
         )
+        self._steps = Steps(settings)
 
     async def prepare(self) -> None:
         """Open the memory and make the agents ahead of the first failure, which then need not wait for it."""

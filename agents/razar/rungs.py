@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -14,12 +14,11 @@ from agents.razar.carrying import carry, masked_places
 from agents.razar.disclosure.context import Bundle, Caps, make_bundle
 from agents.razar.errors import AgentError, ProposalRefusedError, TooLongError
 from agents.razar.escalation import ladder
-from agents.razar.escalation.breaker import Breakers
-from agents.razar.escalation.budgets import Budget
 from agents.razar.escalation.ladder import LOCAL, MEMORY
 from agents.razar.escalation.pacing import pause_after
 from agents.razar.records.remembered import patch_repair
-from agents.razar.records.trail import NAMES, Trail
+from agents.razar.records.trail import NAMES
+from agents.razar.settings import Settings
 from razar.config.model import MissionConfig
 from razar.utils.redaction import redact
 
@@ -36,46 +35,25 @@ _HOW_TO_CONFIGURE = (
 class Rungs:
     """Asks the agent whose turn it is."""
 
-    def __init__(
-        self,
-        config: MissionConfig,
-        *,
-        logs: str,
-        environ: Mapping[str, str],
-        attempts: int | None,
-        threshold: int,
-        long_task: bool,
-        interpreter: Callable[[str], str | None],
-        say: Say,
-        agents: Sequence[RepairAgent] | None,
-        probe: bool,
-        first: str | None,
-        budget: Budget,
-        breakers: Breakers,
-        trail: Trail,
-        clock: Callable[[], float],
-        chance: Callable[[], float],
-        check: Callable[[], None],
-    ) -> None:
-        self._config = config
-        self._logs = logs
-        self._attempts = attempts
-        self._threshold = threshold
-        self._long_task = long_task
-        self._interpreter = interpreter
-        self._say = say
-        self._probe = probe
-        self._trail = trail
-        self._chance = chance
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        config, agents, first = settings.config, settings.agents, settings.first
         wanted = [name for name in config.repair.ladder or () if name != MEMORY]
         if agents is None:
-            found, self._missing = _gather(config, environ, say, first)
+            found, self._missing = _gather(config, settings.environ, settings.say, first)
         else:
             found, there = list(agents), {agent.name for agent in agents}
             self._missing = {name: "it is not configured" for name in wanted if name not in there}
         names = wanted or [agent.name for agent in found]
         self._names = names if first is None else [first, *(name for name in names if name != first)]
-        self._asker = Asker(found, budget, logs=logs, breakers=breakers, clock=clock, before_call=check)
+        self._asker = Asker(
+            found,
+            settings.budget,
+            logs=settings.logs,
+            breakers=settings.breakers,
+            clock=settings.clock,
+            before_call=settings.check,
+        )
         self._caps: dict[str, Caps] = {}
 
     async def ask(self, case: Case) -> Attempt:
@@ -105,11 +83,11 @@ class Rungs:
         step = ladder.choose(
             self._names,
             tried,
-            threshold=self._threshold,
+            threshold=self._settings.threshold,
             # What may only be shown is not asked for again and again.
-            attempts=1 if only_shown and not self._long_task else self._attempts,
+            attempts=1 if only_shown and not self._settings.long_task else self._settings.attempts,
             blocked=self._asker.blocked(self._missing),
-            endless=self._long_task,
+            endless=self._settings.long_task,
         )
         if not isinstance(step, ladder.End):
             return step
@@ -126,8 +104,10 @@ class Rungs:
         made = f"{len(tried)} attempts did not help" if tried else ""
         reason = "; ".join([text for text in (made, *reasons) if text])
         name = NAMES.get(step.agent, step.agent)
-        self._say("WARN", f"{case.component.id}: its repair goes to {name} ({reason})")
-        self._trail.escalation(case.component.id, case.number, case.failure.error, step.agent, reason)
+        self._settings.say("WARN", f"{case.component.id}: its repair goes to {name} ({reason})")
+        self._settings.trail.escalation(
+            case.component.id, case.number, case.failure.error, step.agent, reason
+        )
 
     def _bundle(self, case: Case, to: str) -> Bundle:
         return make_bundle(
@@ -137,8 +117,8 @@ class Rungs:
             issue=case.issue,
             context=case.context,
             attempt=case.number,
-            root=self._config.root,
-            logs=self._logs,
+            root=self._settings.config.root,
+            logs=self._settings.logs,
             to=to,
             caps=self._caps.get(case.component.id),
             traceparent=case.span.traceparent() or case.failure.traceparent,
@@ -155,7 +135,7 @@ class Rungs:
             reason=redact(str(error)),
             asked=answer.seconds,
             tokens=answer.tokens,
-            wait=pause_after(before + 1, error, self._chance),
+            wait=pause_after(before + 1, error, self._settings.chance),
         )
 
     async def _carry(self, case: Case, agent: str, answer: Answer, bundle: Bundle, before: int) -> Attempt:
@@ -169,7 +149,7 @@ class Rungs:
             reason="",
             asked=answer.seconds,
             tokens=answer.tokens,
-            wait=pause_after(before + 1, None, self._chance),
+            wait=pause_after(before + 1, None, self._settings.chance),
         )
         hidden = masked_places(proposal, bundle.incomplete)
         if hidden is not None:
@@ -178,13 +158,13 @@ class Rungs:
             outcome = await carry(
                 proposal,
                 case.component,
-                self._config,
-                logs=self._logs,
-                probe=self._probe,
+                self._settings.config,
+                logs=self._settings.logs,
+                probe=self._settings.probe,
                 number=case.number,
                 agent=agent,
                 seen=bundle.seen,
-                interpreter=self._interpreter(case.component.layer),
+                interpreter=self._settings.interpreter(case.component.layer),
             )
             span.set("razar.outcome", outcome.status)
         applied = outcome.status != "rejected"

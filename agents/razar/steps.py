@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agents.razar.attempts import Attempt, Exhausted, Say
+from agents.razar.attempts import Attempt, Exhausted
 from agents.razar.case import Case
-from agents.razar.escalation.breaker import Breakers
-from agents.razar.escalation.budgets import Budget
 from agents.razar.escalation.ladder import LOCAL, MEMORY
-from agents.razar.records.remembered import Remembered, proposal_of
-from agents.razar.records.trail import Trail
+from agents.razar.records.remembered import proposal_of
+from agents.razar.settings import Settings
 from agents.razar.worth import WORTH
 from razar.config.model import Approval, Component, MissionConfig
 
 if TYPE_CHECKING:
-    from agents.razar.agent import RepairAgent
     from agents.razar.rungs import Rungs
 
 __all__ = ["Steps"]
@@ -31,50 +27,8 @@ _RECALLED = 2
 class Steps:
     """Takes the first step that applies to a failure."""
 
-    def __init__(
-        self,
-        config: MissionConfig,
-        *,
-        logs: str,
-        environ: Mapping[str, str],
-        attempts: int | None,
-        threshold: int,
-        long_task: bool,
-        interpreter: Callable[[str], str | None],
-        memory: Remembered,
-        say: Say,
-        agents: Sequence[RepairAgent] | None,
-        environments: str,
-        probe: bool,
-        builds: bool,
-        first: str | None,
-        budget: Budget,
-        breakers: Breakers,
-        trail: Trail,
-        clock: Callable[[], float],
-        chance: Callable[[], float],
-        check: Callable[[], None],
-    ) -> None:
-        self._config = config
-        self._logs = logs
-        self._environ = environ
-        self._attempts = attempts
-        self._threshold = threshold
-        self._long_task = long_task
-        self._interpreter = interpreter
-        self._memory = memory
-        self._say = say
-        self._agents = agents
-        self._environments = environments
-        self._probe = probe
-        self._builds = builds
-        self._first = first
-        self._budget = budget
-        self._breakers = breakers
-        self._trail = trail
-        self._clock = clock
-        self._chance = chance
-        self._check = check
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._rungs_: Rungs | None = None
         #: Remembered repairs tried in the open series, by component; what waits for the operator.
         self._recalled: dict[str, set[str]] = {}
@@ -114,7 +68,7 @@ class Steps:
         if case.series.agents.count(MEMORY) >= _RECALLED:
             return None
         tried = self._recalled.setdefault(component.id, set())
-        for repair in await self._memory.recall(case.fingerprint):
+        for repair in await self._settings.memory.recall(case.fingerprint):
             key = msgspec.json.encode(repair, order="deterministic").decode()
             if key in tried:
                 continue
@@ -138,19 +92,19 @@ class Steps:
         from agents.razar.disclosure.sources import in_place
 
         proposal, after = known
-        if await asyncio.to_thread(in_place, self._config.root, after):
+        if await asyncio.to_thread(in_place, self._settings.config.root, after):
             return None
         with case.patching(MEMORY) as span:
             outcome = await carry(
                 proposal,
                 case.component,
-                self._config,
-                logs=self._logs,
-                probe=self._probe,
+                self._settings.config,
+                logs=self._settings.logs,
+                probe=self._settings.probe,
                 number=case.number,
                 agent=MEMORY,
                 seen=None,
-                interpreter=self._interpreter(case.component.layer),
+                interpreter=self._settings.interpreter(case.component.layer),
             )
             span.set("razar.outcome", outcome.status)
         return case.attempt(
@@ -173,18 +127,22 @@ class Steps:
         from agents.razar import dependency
 
         component = case.component
-        addition = await asyncio.to_thread(dependency.examine, self._environments, component.layer, package)
+        addition = await asyncio.to_thread(
+            dependency.examine, self._settings.environments, component.layer, package
+        )
         before = (
-            addition if isinstance(addition, str) else dependency.tried(self._logs, component.id, addition)
+            addition
+            if isinstance(addition, str)
+            else dependency.tried(self._settings.logs, component.id, addition)
         )
         if isinstance(addition, str) or before is not None:
             self._tell(f"{component.id}: {package} is not added to layer {component.layer}: {before}")
             return None
         added = await dependency.add(
-            self._logs,
+            self._settings.logs,
             component.id,
             addition,
-            approval=_approval(component, self._config, builds=self._builds),
+            approval=_approval(component, self._settings.config, builds=self._settings.builds),
             number=case.number,
         )
         return case.attempt(
@@ -201,32 +159,14 @@ class Steps:
         """Say what is the same at every attempt, once."""
         if text not in self._told:
             self._told.add(text)
-            self._say("INFO", text)
+            self._settings.say("INFO", text)
 
     @property
     def _rungs(self) -> Rungs:
         if self._rungs_ is None:
             from agents.razar.rungs import Rungs
 
-            self._rungs_ = Rungs(
-                self._config,
-                logs=self._logs,
-                environ=self._environ,
-                attempts=self._attempts,
-                threshold=self._threshold,
-                long_task=self._long_task,
-                interpreter=self._interpreter,
-                say=self._say,
-                agents=self._agents,
-                probe=self._probe,
-                first=self._first,
-                budget=self._budget,
-                breakers=self._breakers,
-                trail=self._trail,
-                clock=self._clock,
-                chance=self._chance,
-                check=self._check,
-            )
+            self._rungs_ = Rungs(self._settings)
         return self._rungs_
 
 
