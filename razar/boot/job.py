@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from razar.boot import stop_signals
 from razar.boot.adapters import MissionAdapters
+from razar.boot.agreement import Agreement
 from razar.boot.layers import Layers
 from razar.boot.options import BootOptions
 from razar.boot.outputs import Outputs
+from razar.boot.preparation import PreparationError
 from razar.config.model import EnvironmentSpec, MissionConfig
-from razar.crown.result import Handshake
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
@@ -27,19 +28,11 @@ from razar.utils import redaction
 if TYPE_CHECKING:
     from agents.razar.handover import Attempt, Handovers
 
-__all__ = ["Boot", "PreparationError"]
+__all__ = ["Boot"]
 
 
 #: Seconds that what is not needed for ignition leaves to the ignitions.
 QUIET = 0.25
-
-
-class PreparationError(Exception):
-    """The mission cannot be ignited; ``code`` is the exit code, the message is for people."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Boot:
@@ -143,7 +136,7 @@ class Boot:
             await self._recovery.recover()
             self.left_behind = False
         self._out.trace.phase("prepare")
-        crown = asyncio.create_task(self._agree(lifetime))
+        crown = asyncio.create_task(self._agreement().reach(lifetime))
         try:
             failures = await self._layers.build()
             if failures:
@@ -191,68 +184,19 @@ class Boot:
                     1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped"
                 )
 
-    async def _agree(self, lifetime: AsyncExitStack) -> Handshake:
-        if self._config.crown.policy == "off":
-            handshake = Handshake(status="offline", reason="the policy for Crown is off")
-            self._runtime.report(events.HandshakeCompleted(handshake.to_state()))
-            return handshake
-        from razar import crown_handshake
-        from razar.crown.briefs import make_brief
-
-        brief = self._brief
-        if brief is None:
-            brief = make_brief(self._plan.order, self._out.previous, self._out.open_issues())
-        began = self._clock()
-        span = self._out.trace.child("razar.handshake")
-        handshake = await crown_handshake.agree(
-            self._config.crown,
-            brief,
-            mission=self._config.mission,
+    def _agreement(self) -> Agreement:
+        return Agreement(
+            self._config,
+            self._plan,
             boot_id=self._boot_id,
+            brief=self._brief,
             logs=self._logs,
-            components=self._plan.order,
-            token=self._environ.get("CROWN_TOKEN") or None,
             environ=self._environ,
-            lifetime=lifetime,
-            traceparent=span.traceparent(),
+            outputs=self._out,
+            clock=self._clock,
+            report=self._runtime.report,
+            beside=self._begin_beside,
         )
-        span.set("razar.outcome", handshake.status)
-        span.end()
-        self._runtime.report(events.HandshakeCompleted(handshake.to_state(), self._clock() - began))
-        self._out.handshake(handshake.status, handshake.reason)
-        for warning in handshake.warnings:
-            self._out.say("WARN", f"Crown: {warning}")
-        if handshake.accepted:
-            self._out.say("INFO", f"Crown {handshake.crown_version} agreed to mission {self._config.mission}")
-        elif self._config.crown.policy == "required":
-            raise PreparationError(3, f"Crown {handshake.status}: {handshake.reason}")
-        else:
-            self._out.say(
-                "WARN", f"Crown {handshake.status}: {handshake.reason}; going on, as it is optional"
-            )
-        self._launch_model_if_missing(handshake)
-        return handshake
-
-    def _launch_model_if_missing(self, handshake: Handshake) -> None:
-        from razar.crown_handshake import has_capability
-
-        model = self._config.crown.required_model
-        if model is not None and not has_capability(handshake.capabilities, model):
-            self._begin_beside(self._launch_model(model))
-
-    async def _launch_model(self, model: str) -> None:
-        from razar.boot.component_environment import inherited
-        from razar.crown.model_launcher import launch_model
-
-        result = await launch_model(
-            self._config.crown,
-            model=model,
-            root=self._config.root,
-            logs=self._logs,
-            environ=inherited(self._environ),
-        )
-        self._runtime.report(events.ModelLaunched(result))
-        self._out.model_launched(result)
 
     # -- beside the boot ------------------------------------------------------------------------
 
