@@ -33,8 +33,8 @@ def check_machine(environ: Mapping[str, str]) -> Iterator[Row]:
     yield _kernel()
     yield _extension()
     yield from _libraries()
-    yield _opencode(environ)
-    yield from _kimi(environ)
+    yield from _opencode(environ)
+    yield from _repair(environ)
 
 
 def _python() -> Row:
@@ -106,45 +106,43 @@ def first_on_path(program: str, environ: Mapping[str, str]) -> str | None:
     return which(program, path=environ.get("PATH", os.defpath))
 
 
-def _opencode(environ: Mapping[str, str]) -> Row:
+def _opencode(environ: Mapping[str, str]) -> Iterator[Row]:
     wanted = environ.get("OPENCODE_BIN", "").strip()
-    found = first_on_path(wanted or "opencode", environ)
-    if found is not None:
-        return Row("opencode", "ok", found)
-    if wanted:
+    if wanted and first_on_path(wanted, environ) is None:
+        found = f"OPENCODE_BIN is {wanted}, which is no program"
+        yield Row("opencode", "fail", found, "set it to opencode's path, or unset it")
+
+
+def _repair(environ: Mapping[str, str]) -> Iterator[Row]:
+    """Who can be asked for a repair, and how the tests of a patch would be shut in."""
+    from agents.razar.roster import roster
+
+    there = roster(environ)
+    for problem in there.problems:
+        yield Row("repair agents", "fail", str(problem), "set the variable, or unset it; see docs/agents.md")
+    names = ", ".join(agent.name for agent in there.agents)
+    if names:
+        yield Row("repair agents", "ok", names)
+    elif not there.problems:
+        advice = (
+            "failures end in quarantine; KIMI2_ENDPOINT, OPENCODE_BIN or RAZAR_ACP_COMMAND names an agent"
+        )
+        yield Row("repair agents", "warn", "none is configured", advice)
+    yield _sandbox()
+
+
+def _sandbox() -> Row:
+    import asyncio
+
+    from agents.razar.patching.refusal import Refusal
+    from agents.razar.patching.sandbox import available
+
+    try:
+        mode = asyncio.run(available())
+    except Refusal as refusal:
         return Row(
-            "opencode",
-            "fail",
-            f"OPENCODE_BIN is {wanted}, which is no program",
-            "set it to opencode's path, or unset it",
+            "sandbox", "fail", str(refusal), "patches with repair.tests are refused; install bubblewrap"
         )
-    return Row(
-        "opencode",
-        "warn",
-        "not installed",
-        "only repairs use it: without a repair agent, failures end in quarantine",
-    )
-
-
-def _kimi(environ: Mapping[str, str]) -> Iterator[Row]:
-    backend = environ.get("OPENCODE_BACKEND", "").strip()
-    if not backend:
-        return
-    if backend != "kimi":
-        yield Row(
-            "repair backend",
-            "fail",
-            f"OPENCODE_BACKEND is {backend!r}",
-            "the only other backend is kimi; unset it for opencode",
-        )
-        return
-    missing = [name for name in ("KIMI2_ENDPOINT", "KIMI2_API_KEY") if not environ.get(name, "").strip()]
-    if missing:
-        yield Row(
-            "repair backend",
-            "fail",
-            f"OPENCODE_BACKEND is kimi, but {' and '.join(missing)} not set",
-            "set them, or unset OPENCODE_BACKEND",
-        )
-    else:
-        yield Row("repair backend", "ok", "kimi")
+    if mode in ("bubblewrap", "namespaces"):
+        return Row("sandbox", "ok", mode)
+    return Row("sandbox", "warn", mode, "tests of a patch are shut in better with bubblewrap installed")

@@ -144,15 +144,13 @@ def test_a_corrupt_state_file_is_told(tmp_path: Path) -> None:
     ("more", "check", "status"),
     [
         ({"OPENCODE_BIN": "/no/such/opencode"}, "opencode", "fail"),
-        ({"OPENCODE_BIN": "/bin/sh"}, "opencode", "ok"),
-        ({"PATH": "/nowhere"}, "opencode", "warn"),
-        ({"OPENCODE_BACKEND": "kimi"}, "repair backend", "fail"),
-        (
-            {"OPENCODE_BACKEND": "kimi", "KIMI2_ENDPOINT": "http://x", "KIMI2_API_KEY": "k"},
-            "repair backend",
-            "ok",
-        ),
-        ({"OPENCODE_BACKEND": "hal"}, "repair backend", "fail"),
+        ({}, "repair agents", "warn"),
+        ({"KIMI2_ENDPOINT": "http://x"}, "repair agents", "ok"),
+        ({"KIMI2_ENDPOINT": "nonsense"}, "repair agents", "fail"),
+        ({"OPENCODE_BIN": "/bin/sh"}, "repair agents", "ok"),
+        ({"OPENCODE_BACKEND": "kimi"}, "repair agents", "fail"),
+        ({"OPENCODE_BACKEND": "kimi", "KIMI2_ENDPOINT": "http://x"}, "repair agents", "ok"),
+        ({"OPENCODE_BACKEND": "hal"}, "repair agents", "fail"),
     ],
 )
 def test_the_settings_of_repair_agents(tmp_path: Path, more: dict[str, str], check: str, status: str) -> None:
