@@ -121,13 +121,13 @@ def _files(root: str, logs: str, paths: tuple[str, ...]) -> Iterator[str]:
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
             and os.path.realpath(os.path.join(folder, name)) != hidden
         )
+        above = "" if folder == root else os.path.relpath(folder, root) + "/"
         for name in sorted(files):
             seen += 1
             if seen > _LOOKED_AT:
                 return
-            path = os.path.relpath(os.path.join(folder, name), root)
-            if not left_out(name) and globs.allowed(path, paths):
-                yield path
+            if globs.allowed(above + name, paths) and not left_out(name):
+                yield above + name
 
 
 def _read(tree: Tree, path: str, limit: int) -> Shown | None:

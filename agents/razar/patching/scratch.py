@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 
@@ -24,7 +25,7 @@ _LEFT_OUT = frozenset(
         "AGENTS.md", "CLAUDE.md", "credentials.json",
     }
 )  # fmt: skip
-_LEFT_OUT_LIKE = (
+_LEFT_OUT_GLOBS = (
     ".env*",
     "*.key",
     "*.p12",
@@ -36,6 +37,7 @@ _LEFT_OUT_LIKE = (
     "id_rsa*",
     "opencode.json*",
 )
+_LEFT_OUT_LIKE = re.compile("|".join(map(fnmatch.translate, _LEFT_OUT_GLOBS)))
 _COPY_AT_ONCE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -126,11 +128,7 @@ class _Copy:
 
 def left_out(name: str) -> bool:
     """Whether a file or folder of this name is never copied, nor shown to an agent."""
-    return (
-        name in _LEFT_OUT
-        or name in _INSTALLED
-        or any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT_LIKE)
-    )
+    return name in _LEFT_OUT or name in _INSTALLED or _LEFT_OUT_LIKE.match(name) is not None
 
 
 def _link(name: str, source: int, target: int) -> None:
