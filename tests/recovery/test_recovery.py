@@ -118,6 +118,33 @@ def test_one_that_dies_later_is_repaired_while_the_others_run_on(
     assert (tmp_path / "src/service.py").read_text().startswith("FIXED = True")
 
 
+def test_one_that_turns_unhealthy_is_stopped_repaired_and_relaunched(
+    tmp_path: Path, missions: list[Mission]
+) -> None:
+    # It lives on, but does no longer answer as it should once the file appears.
+    source = (
+        "FIXED = False\nimport os, time\nif os.path.exists('sick'):\n    os.unlink('sick')\n"
+        "while True:\n    if os.path.exists('poke') and not FIXED:\n        open('sick', 'w').close()\n"
+        "    time.sleep(0.01)\n"
+    )
+    health = {"cmd": "test ! -e sick", "interval": "100ms", "failures": 1}
+    component = broken(tmp_path, restart={"limit": 0, "backoff": 0}, health=health)
+    (tmp_path / "src/service.py").write_text(source)
+    mission = Mission(tmp_path, component, service("other"))
+    missions.append(mission)
+    with serving(mend(proposal(old="FIXED = False\n", new="FIXED = True\n"))) as server:
+        repaired_by(mission, server).start()
+        mission.wait_for_line("INFO Mission demo complete")
+        pid = mission.wait_for_state("other", "running")["pid"]
+        (tmp_path / "poke").touch()
+        until_sync(lambda: [record["patched"] for record in invocations(mission)] == [True], 20)
+        mission.wait_for_state("service", "running")
+        assert "health check" in invocations(mission)[0]["error"]
+        assert mission.component("other")["pid"] == pid
+        assert mission.stop() == 0
+    assert (tmp_path / "src/service.py").read_text().startswith("FIXED = True")
+
+
 def test_with_approval_the_mission_goes_on_and_the_patch_waits(
     tmp_path: Path, missions: list[Mission]
 ) -> None:
