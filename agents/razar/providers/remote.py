@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ __all__ = ["Remote"]
 _DROPPED = 3
 
 
-class Remote:
+class Remote(ABC):
     """What chat completions and completions have in common. See :class:`agents.razar.agent.RepairAgent`."""
 
     suffix: str
@@ -45,13 +46,13 @@ class Remote:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {self.endpoint}>"
 
+    @abstractmethod
     def usual_model(self) -> str:
         """What such a server most likely calls its model."""
-        raise NotImplementedError
 
+    @abstractmethod
     def payload(self, task: Task) -> dict[str, Any]:
         """The request for a task."""
-        raise NotImplementedError
 
     def read(self, reply: Any) -> Proposal:
         """The proposal in a reply. Raises ProposalRefusedError."""
