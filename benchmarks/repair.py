@@ -226,8 +226,9 @@ def main() -> int:
             "*handover sent*: from the failure's being noticed to the agent's being asked; *answer to relaunch*: from "
             "the answer to the start of the\nrepaired component, without the tests' own time; *memory, whole cycle*: "
             "from a known failure to the repaired component's being\nhealthy, tests included, nobody asked.\n\n"
-            f"The component is handed over after {options.retries} more ignitions. With `--retries 0` it is the very "
-            "first failure of a boot,\nwhich comes before RAZAR has loaded what a hand-over needs: that takes longer.\n\n"
+            f"The component is handed over after {options.retries} more ignitions. With `--retries 0` it is the "
+            "very first failure of a boot,\nwhich comes before RAZAR has loaded what a hand-over needs: that takes "
+            "longer.\n\n"
             f"{table(rows)}\n"
         )
     return 0
