@@ -126,7 +126,7 @@ class LocalLauncher:
             self._timer.cancel()
             self._timer = None
         self._watch.close()
-        if self._rotations:
+        while self._rotations:
             await asyncio.wait(self._rotations.values())
         clock = asyncio.get_running_loop().time
         until = clock() + STRAY_TIME
@@ -163,8 +163,13 @@ class LocalLauncher:
             # Copying and syncing wait for the disk: not on the loop.
             running = asyncio.get_running_loop().run_in_executor(None, log.rotate)
             self._rotations[component] = running
-            running.add_done_callback(lambda _: self._rotations.pop(component))
+            running.add_done_callback(lambda done: self._rotated(component, done))
         return running
+
+    def _rotated(self, component: str, done: asyncio.Future[bool]) -> None:
+        del self._rotations[component]
+        if done.result():
+            self._written(component)  # What came meanwhile was not looked at.
 
     def _written(self, component: str) -> None:
         """Rotate a log that has become large."""
