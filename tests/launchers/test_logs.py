@@ -248,20 +248,20 @@ async def test_what_is_written_during_a_rotation_is_rotated_next(
     if not can_cut(tmp_path):
         pytest.skip("this file system cannot cut off the front of a file")
     monkeypatch.setattr("razar.launchers.log_watch.PAUSE", 0.01)
-    copied, go_on = threading.Event(), threading.Event()
+    cut, go_on = threading.Event(), threading.Event()
 
-    def slow_copy(source: int, target: str, length: int, copy: Callable[..., None] = logs._copy) -> None:
-        copy(source, target, length)
-        copied.set()
+    def slow_shift(log: LogFile, shift: Callable[[LogFile], None] = LogFile._shift) -> None:
+        cut.set()
         assert go_on.wait(10)
+        shift(log)
 
-    monkeypatch.setattr(logs, "_copy", slow_copy)
+    monkeypatch.setattr(LogFile, "_shift", slow_shift)
     os.mkfifo(tmp_path / "go")
     launcher.ignite(launch_spec(tmp_path, sh("seq 30000; read x < go; seq 30000; exec sleep 60")))
     path = tmp_path / "logs" / "components" / "crown_router" / "current.log"
-    assert await asyncio.to_thread(copied.wait, 10)
+    assert await asyncio.to_thread(cut.wait, 10)
     await asyncio.to_thread((tmp_path / "go").write_text, "x\n")
-    await until(lambda: content(path).count(b"\n30000\n") == 2 and not launcher._watch._pauses)
+    await until(lambda: path.read_bytes().count(b"\n30000\n") == 2 and not launcher._watch._pauses)
     go_on.set()
     await until(lambda: path.stat().st_size < logs.ROTATE_AT)
     assert content(path).count(b"\n30000\n") == 2
