@@ -169,8 +169,8 @@ def read_journal(folder: Path, count: int, epoch_offset: float) -> dict[int, flo
     until = time.monotonic() + LIMIT
     while time.monotonic() < until:
         noticed: dict[int, float] = {}
-        for line in path.read_text().splitlines():
-            if '"ProbePassed"' in line:
+        for line in path.read_text().splitlines(keepends=True):
+            if '"ProbePassed"' in line and line.endswith("\n"):  # The last one may be half written.
                 record = json.loads(line)
                 index = int(record["event"]["component"][1:])
                 noticed.setdefault(index, (record["at"] - epoch_offset) * 1e9)
