@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeTarget", "Prober", "file_stamp", "port_conflict"]
 
-#: Readiness: the first probe at once or after FIRST seconds, then pauses of GROWTH times the time waited so far.
+#: Readiness: the first probe after FIRST seconds, for nobody is ready sooner; then pauses of GROWTH times the
+#: time waited so far.
 FIRST = 0.001
 SHORTEST = 0.001
 GROWTH = 0.05
@@ -160,8 +161,7 @@ class Prober:
         told_at = began - REPORT_INTERVAL
         self._asking += 1
         try:
-            if not check.eager:
-                await check.pause(FIRST)
+            await check.pause(FIRST)
             while True:
                 started = clock()
                 error = await self._attempt(probing)

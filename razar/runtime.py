@@ -17,8 +17,9 @@ from razar.engine.state import MissionState
 
 __all__ = ["Adapters", "Clock", "Projection", "Runtime"]
 
-#: Seconds of launching after which the loop gets to answer others before the next launch.
-LAUNCH_SLICE = 0.001
+#: Turns of the loop between two launches. A launch holds the loop for a millisecond, a turn without one
+#: for a few microseconds, and a probe needs several turns: with a launch in each it would wait for all.
+TURNS = 4
 
 
 class Clock:
@@ -142,7 +143,7 @@ class Runtime:
             case effects.Launch():
                 self._launches.append(effect)
                 if len(self._launches) == 1:
-                    self._loop.call_soon(self._launch_some)
+                    self._loop.call_soon(self._launch_next, 0)
             case effects.Probe():
                 adapters.probe(effect)
             case effects.StopProbing():
@@ -160,15 +161,16 @@ class Runtime:
             case effects.Quarantine():
                 adapters.quarantine(effect)
 
-    def _launch_some(self) -> None:
-        """Launch in slices, so that probes and operators are answered between them."""
+    def _launch_next(self, turns: int = TURNS) -> None:
+        """Launch one of many, after some turns of the loop in which probes and operators are answered."""
+        if turns > 0:
+            self._loop.call_soon(self._launch_next, turns - 1)
+            return
         assert self.adapters is not None
-        until = time.monotonic() + LAUNCH_SLICE
-        while self._launches:
-            self.report(self.adapters.launch(self._launches.popleft()))
-            if self._launches and time.monotonic() > until:
-                self._loop.call_soon(self._launch_some)
-                return
+        launch = self._launches.popleft()
+        if self._launches:
+            self._loop.call_soon(self._launch_next)
+        self.report(self.adapters.launch(launch))
 
     def _set_timer(self, effect: effects.SetTimer) -> None:
         key = (effect.component, effect.incarnation, effect.timer)

@@ -65,8 +65,6 @@ class Check:
 
     #: Whether :meth:`attempt` keeps to the probe's time limit by itself.
     keeps_time = False
-    #: Whether a first attempt at once costs so little that it is worth while for a process just born.
-    eager = False
     #: The least pause between two attempts, as a multiple of the time the last one took.
     rest = 0.0
     #: Whether it can fail again once it has passed; a line that was logged stays logged.

@@ -25,7 +25,6 @@ class HttpCheck(Check):
     """The answer is good if its status is 2xx, or if ``expect`` says so."""
 
     keeps_time = True
-    eager = True
 
     def __init__(self, target: ProbeTarget) -> None:
         super().__init__(target)

@@ -25,7 +25,6 @@ class TcpCheck(Check):
     """A connection is opened and closed."""
 
     keeps_time = True
-    eager = True
 
     def __init__(self, target: ProbeTarget) -> None:
         super().__init__(target)
