@@ -90,7 +90,8 @@ async def perform(
     """
     if settings.policy == "off":
         return Handshake(status="offline", reason="the policy for Crown is off")
-    from razar.crown.client import NoAnswerError, ask, parse_url
+    from razar.crown.client import ask, parse_url
+    from razar.crown.no_answer import NoAnswerError
 
     if not settings.url:
         return Handshake(status="unreachable", reason="no URL of a Crown is configured")
@@ -135,7 +136,7 @@ async def perform(
 
 
 def _question(frame: Mapping[str, Any]) -> bytes:
-    from razar.crown.client import NoAnswerError
+    from razar.crown.no_answer import NoAnswerError
 
     fault = check_brief(frame)
     if fault is not None:

@@ -1,60 +1,40 @@
 """One question over a websocket: connect, send one frame, take one frame, whatever the other side does.
 
+Or none, to see whether Crown would take it.
+
 Imports websockets, so it is itself imported only when there is somebody to ask.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import re
 import socket
-import ssl
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
 from websockets.client import ClientProtocol
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidStatus,
-    NegotiationError,
-    WebSocketException,
-)
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from razar.crown.no_answer import NoAnswerError, closed, failed
 from razar.crown.protocol import MAX_FRAME, SUBPROTOCOL
-from razar.crown.result import clean
 from razar.crown.wire import Wire
 
-__all__ = ["NoAnswerError", "Target", "ask", "parse_url", "quiet_logger"]
+__all__ = ["Target", "ask", "parse_url", "quiet_logger", "reach"]
 
 #: Limits on the parts of a conversation, in seconds, within the limit on the whole.
 CONNECT_LIMIT = 5.0
 SEND_LIMIT = 5.0
 
-#: Close codes by which a server says that it cannot talk now (RFC 6455, 7.4.1, and IANA's registry).
-_NOT_NOW = frozenset({1001, 1006, 1011, 1012, 1013, 1014})
-#: Close codes we send when what came breaks the protocol: bad frame, not UTF-8, too big.
-_BROKEN = {
-    1002: "Crown broke the websocket protocol",
-    1007: "Crown's answer is not UTF-8 text",
-    1009: f"Crown's answer is larger than {MAX_FRAME:,} bytes or in too many fragments",
-}
 _LOOPBACK = {socket.AF_INET: b"\x7f", socket.AF_INET6: socket.inet_pton(socket.AF_INET6, "::1")}
+#: What a conversation brings.
+Talk = TypeVar("Talk")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-class NoAnswerError(Exception):
-    """There is no answer to judge. ``status`` tells a refusal from an unreachable Crown."""
-
-    def __init__(self, reason: str, status: Literal["refused", "unreachable"] = "unreachable") -> None:
-        super().__init__(clean(reason, 500))
-        self.status = status
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -130,33 +110,63 @@ async def ask(
     ``timeout`` (seconds) is for the whole conversation. ``sent`` is called when the frame has
     been handed over. Raises NoAnswerError, nothing else.
     """
+
+    async def exchange(wire: Wire[ClientProtocol], phase: Callable[[str], None]) -> str | bytes:
+        phase("sending the mission brief")
+        async with asyncio.timeout(SEND_LIMIT):
+            await wire.send(question)
+        sent()
+        phase("waiting for the answer")
+        return await wire.message
+
+    return await _converse(target, _headers(target, token, traceparent), timeout, exchange)
+
+
+async def reach(target: Target, *, token: str | None, timeout: float) -> None:
+    """Open a connection and close it again, within ``timeout`` seconds; raises NoAnswerError."""
+
+    async def say_nothing(wire: Wire[ClientProtocol], phase: Callable[[str], None]) -> None:
+        if wire.protocol.subprotocol != SUBPROTOCOL:
+            reason = f"{target.shown} did not agree to speak {SUBPROTOCOL}: is this a Crown?"
+            raise NoAnswerError(reason, http_status=101)
+
+    await _converse(target, _headers(target, token, None), timeout, say_nothing)
+
+
+async def _converse(
+    target: Target,
+    headers: Mapping[str, str],
+    timeout: float,
+    talk: Callable[[Wire[ClientProtocol], Callable[[str], None]], Awaitable[Talk]],
+) -> Talk:
+    """Connect, talk, close; ``talk`` tells in which phase it is."""
     wire: Wire[ClientProtocol] | None = None
     phase = "connecting"
+
+    def enter(name: str) -> None:
+        nonlocal phase
+        phase = name
+
     try:
         async with asyncio.timeout(timeout):
             async with asyncio.timeout(CONNECT_LIMIT):
                 wire = await _connect(target)
-                _greet(wire, _headers(target, token, traceparent))
+                _greet(wire, headers)
                 await wire.opened
-            phase = "sending the mission brief"
-            async with asyncio.timeout(SEND_LIMIT):
-                await wire.send(question)
-            sent()
-            phase = "waiting for the answer"
-            answer = await wire.message
+            result = await talk(wire, enter)
             phase = "closing"
     except TimeoutError:
         limit = {"connecting": min(CONNECT_LIMIT, timeout), "sending the mission brief": SEND_LIMIT}
         seconds = min(limit.get(phase, timeout), timeout)
         raise NoAnswerError(f"Crown took too long: gave up while {phase}, after {seconds:g} s") from None
     except ConnectionClosed as error:
-        raise _closed(error, phase) from None
+        raise closed(error, phase) from None
     except (OSError, ValueError, WebSocketException) as error:
-        raise _failed(error, target) from None
+        raise failed(error, target.shown) from None
     finally:
         if wire is not None:
             await wire.close(politely=phase == "closing")
-    return answer
+    return result
 
 
 def _headers(target: Target, token: str | None, traceparent: str | None) -> dict[str, str]:
@@ -203,53 +213,3 @@ def quiet_logger() -> logging.Logger:
         logger.addHandler(logging.NullHandler())
         logger.propagate = False
     return logger
-
-
-def _closed(error: ConnectionClosed, phase: str) -> NoAnswerError:
-    """Explain a connection that ended without an answer."""
-    if error.sent is not None and not error.rcvd_then_sent and error.sent.code in _BROKEN:
-        return NoAnswerError(_BROKEN[error.sent.code], "refused")
-    if error.rcvd is None:
-        return NoAnswerError(f"the connection to Crown broke while {phase}")
-    said = clean(error.rcvd.reason, 200)
-    code = error.rcvd.code
-    reason = f"Crown closed the connection without an answer (code {code}" + (f": {said})" if said else ")")
-    return NoAnswerError(reason, "unreachable" if code in _NOT_NOW else "refused")
-
-
-def _failed(error: Exception, target: Target) -> NoAnswerError:
-    """Explain why no connection came about."""
-    place = target.shown
-    if isinstance(error, InvalidStatus):
-        return _http_status(error.response.status_code, place)
-    if isinstance(error, NegotiationError):
-        return NoAnswerError(f"{place} does not speak {SUBPROTOCOL}")
-    if isinstance(error, InvalidHandshake):
-        return NoAnswerError(f"what answers at {place} is not a websocket server")
-    if isinstance(error, WebSocketException):
-        return NoAnswerError(f"{place} does not keep to the websocket protocol ({type(error).__name__})")
-    return NoAnswerError(f"{place} cannot be reached: {_network(error)}")
-
-
-def _http_status(status: int, place: str) -> NoAnswerError:
-    if status in {401, 403}:
-        hint = "check CROWN_TOKEN"
-        return NoAnswerError(f"Crown at {place} answered HTTP {status}: {hint}", "refused")
-    if 300 <= status < 400:
-        return NoAnswerError(
-            f"{place} answered HTTP {status}, a redirect: none is followed, configure its target"
-        )
-    return NoAnswerError(f"{place} answered HTTP {status} instead of opening a websocket")
-
-
-def _network(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message})"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({(error.reason or 'unknown reason').replace('_', ' ').lower()})"
-    numbers = {int(n) for n in re.findall(r"\[Errno (-?\d+)\]", str(error))}
-    if numbers == {errno.ECONNREFUSED}:
-        return "nothing listens there"
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return "the name of its host cannot be resolved"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

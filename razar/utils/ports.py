@@ -7,39 +7,45 @@ import os
 __all__ = ["holder"]
 
 _LISTEN = "0A"
+#: Longest command line shown, in characters.
+_WIDTH = 120
 
 
 def holder(port: int) -> str | None:
-    """``pid 4711 (nginx)`` of the process that listens on a port; None if none does or may be seen.
+    """Name the process that listens on a port, as ``pid 4711 (nginx -g …)``; None if none does.
 
-    Reads ``/proc/net/tcp`` (proc(5)) and the descriptors of every visible process: some
-    milliseconds, so only for the message of an error.
+    Of another user's process only the uid can be seen. Reads ``/proc/net/tcp`` (proc(5)) and the
+    descriptors of every visible process: some milliseconds, so only for the message of an error.
     """
-    inodes = {f"socket:[{inode}]" for inode in _listening(port)}
-    if not inodes:
-        return None
-    for pid in filter(str.isdigit, _entries("/proc")):
-        for fd in _entries(f"/proc/{pid}/fd"):
-            try:
-                if os.readlink(f"/proc/{pid}/fd/{fd}") in inodes:
-                    return f"pid {pid} ({_command(pid)})"
-            except OSError:
-                continue
-    return None
+    owners = _listening(port)
+    return _name(owners) if owners else None
 
 
-def _listening(port: int) -> set[str]:
-    found: set[str] = set()
+def _listening(port: int) -> dict[str, int]:
+    """Find the listening sockets of a port: inode -> uid."""
+    found: dict[str, int] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(table, encoding="ascii") as file:
                 rows = [line.split() for line in file.readlines()[1:]]
         except OSError:
             continue
-        found.update(
-            row[9] for row in rows if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port
-        )
+        for row in rows:
+            if row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == port:
+                found[row[9]] = int(row[7])
     return found
+
+
+def _name(owners: dict[str, int]) -> str:
+    links = {f"socket:[{inode}]" for inode in owners}
+    for pid in filter(str.isdigit, _entries("/proc")):
+        for fd in _entries(f"/proc/{pid}/fd"):
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") in links:
+                    return f"pid {pid} ({_command(pid)})"
+            except OSError:
+                continue
+    return f"a process of the user with uid {min(owners.values())}, which is not ours to see"
 
 
 def _entries(folder: str) -> list[str]:
@@ -50,8 +56,12 @@ def _entries(folder: str) -> list[str]:
 
 
 def _command(pid: str) -> str:
+    """The command line without credentials."""
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read(4096).decode(errors="replace").split("\0")
     except OSError:
-        return "unknown"
+        return "ended"
+    from razar.utils.redaction import one_line
+
+    return one_line(" ".join(words).strip(), _WIDTH)

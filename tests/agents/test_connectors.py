@@ -133,7 +133,7 @@ def test_each_unhealthy_one_has_a_hint() -> None:
     assert code == 1 and {row["status"] for row in found.values()} == {"unhealthy"}
     hints = {name: (row["http_code"], row["hint"]) for name, row in found.items()}
     for name, status, words in [
-        ("crown", 200, "check the path of CROWN_WS_URL"),
+        ("crown", 200, "instead of opening a websocket: check its path"),
         ("metrics", 200, "not RAZAR's"),
         ("ill", 503, "not healthy"),
         ("locked-one", 401, "RAZAR_CONNECTOR_LOCKED_ONE_TOKEN"),
@@ -149,7 +149,7 @@ def test_each_unhealthy_one_has_a_hint() -> None:
     [
         ("http://h/", "does not begin with ws://"),
         ("ws://crown.example/", "use wss://"),
-        ("ws://localhost:{closed}/", "start Crown"),
+        ("ws://localhost:{closed}/", "nothing listens there"),
     ],
 )
 def test_a_crown_that_cannot_be_asked(url: str, words: str) -> None:

@@ -99,6 +99,6 @@ def test_only_ports_of_this_machine_are_looked_at(probe: Probe) -> None:
 
 def test_holder_that_may_not_be_seen() -> None:
     """Its descriptors are another user's: the uid is all there is to tell."""
-    from razar.probes.ports import _holder
+    from razar.utils.ports import _name
 
-    assert _holder({"999999999999": 1234}) == "a process of the user with uid 1234, which is not ours to see"
+    assert _name({"999999999999": 1234}) == "a process of the user with uid 1234, which is not ours to see"
