@@ -128,7 +128,20 @@ def _repair(environ: Mapping[str, str]) -> Iterator[Row]:
             "failures end in quarantine; KIMI2_ENDPOINT, OPENCODE_BIN or RAZAR_ACP_COMMAND names an agent"
         )
         yield Row("repair agents", "warn", "none is configured", advice)
+    if any(agent.name in ("acp", "opencode") for agent in there.agents):
+        yield _confinement()
     yield _sandbox()
+
+
+def _confinement() -> Row:
+    import asyncio
+
+    from agents.razar.local.confinement import usable
+
+    if asyncio.run(usable()):
+        return Row("agents' programs", "ok", "shut in by bubblewrap")
+    found = "not shut in: they may read and write what you may"
+    return Row("agents' programs", "warn", found, "install bubblewrap")
 
 
 def _sandbox() -> Row:

@@ -206,6 +206,19 @@ class Agent:
                 "src/told.txt", None, f"{told}\n{self._cwd}\n" + "\n".join(sorted(listing)) + "\n"
             )
 
+    async def do_pry(self, words: str) -> None:
+        # What it can reach of the paths it is told to try, as the new file.
+        found: dict[str, str] = {"pid": str(os.getpid()), "parent": str(os.getppid())}
+        for path in self.text("pry.txt").split():
+            for mode in ("r", "a"):
+                try:
+                    with open(path, mode) as file:
+                        found[f"{mode} {path}"] = file.read(99) if mode == "r" else "open"
+                except OSError as error:
+                    found[f"{mode} {path}"] = type(error).__name__
+        if self._turns == 1:
+            await self.offer("src/told.txt", None, json.dumps(found) + "\n")
+
 
 if __name__ == "__main__":
     asyncio.run(acp.run_agent(Agent(sys.argv[1])))  # type: ignore[arg-type]

@@ -154,7 +154,7 @@ def sleepers(scratch: Path) -> list[int]:
 async def test_cancelling_leaves_nothing_of_a_silent_agent(task: Task, scratch: Path) -> None:
     asking = asyncio.create_task(ask(task, "silence", seconds=300))
     await until(lambda: list(scratch.glob("*/project/silent")))
-    await until(lambda: len(sleepers(scratch)) == 2)
+    await until(lambda: len(sleepers(scratch)) >= 2)  # Itself and its company.
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -172,3 +173,17 @@ def test_a_mission_among_several_is_named(tmp_path: Path) -> None:
     fault = rows(tmp_path, "--mission", "dmo")["configuration"]
     assert fault["status"] == "fail"
     assert 'did you mean "demo"?' in fault["found"]
+
+
+def test_agents_programs_and_whether_they_are_shut_in(tmp_path: Path) -> None:
+    Folder(tmp_path, WEB)
+    assert "agents' programs" not in rows(tmp_path)
+    environ = {"RAZAR_ACP_COMMAND": "cat", "PATH": str(tmp_path)}
+    bare = rows(tmp_path, **environ)["agents' programs"]
+    assert (bare["status"], bare["advice"]) == ("warn", "install bubblewrap")
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    os.symlink(shutil.which("bwrap") or "", tmp_path / "bwrap")
+    os.symlink(shutil.which("true") or "", tmp_path / "true")
+    row = rows(tmp_path, **environ)["agents' programs"]
+    assert row["found"] in ("shut in by bubblewrap", bare["found"])

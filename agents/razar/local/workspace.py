@@ -16,20 +16,30 @@ from agents.razar.local.masked_export import MaskedExport, export_masked
 from agents.razar.patching.scratch import remove
 from agents.razar.web.http_async import in_thread
 
-__all__ = ["HANDED_ON", "Workspace", "handed_on", "workspace"]
+__all__ = ["HANDED_ON", "PATHS", "Workspace", "also_readable", "handed_on", "workspace"]
 
 #: The variable with the names of those that agents on this machine get besides the usual ones.
 HANDED_ON = "RAZAR_AGENT_ENV"
+#: The variable with further files and folders that they may read.
+PATHS = "RAZAR_AGENT_PATHS"
 _USUAL = re.compile(r"PATH|LANG|LANGUAGE|LC_\w+|TZ|SSL_CERT_FILE|SSL_CERT_DIR")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Workspace(Struct, frozen=True, kw_only=True):
-    """``folder`` holds the copy, the home and everything else; it is gone afterwards."""
+    """``folder`` holds the copy, the home and everything else; it is gone afterwards.
+
+    ``root`` and ``logs`` are the mission's own folders, which the program is not to see; ``lent`` are
+    further files and folders of the operator's that it may write, ``readable`` such as it may read.
+    """
 
     folder: str
     home: str
     copy: MaskedExport
+    root: str
+    logs: str
+    lent: list[str] = []
+    readable: tuple[str, ...] = ()
 
     def environment(
         self, environ: Mapping[str, str], more: Mapping[str, str], *, home: str | None = None
@@ -61,8 +71,19 @@ def handed_on(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in names if name in environ}
 
 
+def also_readable(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The paths of RAZAR_AGENT_PATHS. Raises ConfigurationError."""
+    paths = tuple(path for path in environ.get(PATHS, "").split(":") if path.strip())
+    for path in paths:
+        if not (os.path.isabs(path) and os.path.exists(path)):
+            raise ConfigurationError(
+                f"{PATHS}: found {path[:200]!r}, expected absolute paths that exist, separated by colons"
+            )
+    return paths
+
+
 @asynccontextmanager
-async def workspace(task: Task, *, to: str) -> AsyncIterator[Workspace]:
+async def workspace(task: Task, *, to: str, readable: tuple[str, ...] = ()) -> AsyncIterator[Workspace]:
     """Make a workspace for a task. ``to`` is whom the copy could be sent to."""
     import tempfile
 
@@ -80,6 +101,13 @@ async def workspace(task: Task, *, to: str) -> AsyncIterator[Workspace]:
             left_out = (task.logs, folder)
             return export_masked(task.root, target, to=to, leave_out=left_out, stopped=stop.is_set)
 
-        yield Workspace(folder=folder, home=home, copy=await in_thread(copy, stop.set))
+        yield Workspace(
+            folder=folder,
+            home=home,
+            copy=await in_thread(copy, stop.set),
+            root=os.path.realpath(task.root),
+            logs=os.path.realpath(task.logs),
+            readable=readable,
+        )
     finally:
         await in_thread(lambda: remove(folder), lambda: None)

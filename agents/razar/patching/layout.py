@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from agents.razar.patching.scratch import left_in_place
 
-__all__ = ["PRIVATE", "environment", "masked", "shown"]
+__all__ = ["PRIVATE", "environment", "masked", "shown", "within"]
 
 #: Folders that are empty in a sandbox: homes, run-time sockets, data. Where /var holds a home is no matter.
 PRIVATE = ("/boot", "/home", "/media", "/mnt", "/root", "/run", "/srv", "/tmp", "/var")
@@ -32,7 +32,7 @@ def masked(logs: str) -> list[str]:
     # A link (such as /var/run) leads to a folder that has an entry of its own.
     found = [path for path in found if not os.path.islink(path)]
     for path in (os.path.expanduser("~"), os.path.realpath(logs)):
-        if os.path.isdir(path) and path != "/" and not any(_within(path, other) for other in found):
+        if os.path.isdir(path) and path != "/" and not any(within(path, other) for other in found):
             found.append(path)
     return found
 
@@ -44,15 +44,16 @@ def shown(root: str, commands: Iterable[tuple[str, ...]], hidden: Iterable[str])
     programs = [command[0] for command in commands if command] + [sys.executable]
     for program in programs:
         for prefix in _prefixes(program, root):
-            inside = any(_within(prefix, other) for other in hidden)
-            holds = any(_within(other, prefix) for other in (*hidden, root))
-            if inside and not holds and not _within(prefix, root) and prefix not in found:
+            inside = any(within(prefix, other) for other in hidden)
+            holds = any(within(other, prefix) for other in (*hidden, root))
+            if inside and not holds and not within(prefix, root) and prefix not in found:
                 found.append(prefix)
     found += [os.path.join(root, name) for name in left_in_place(root)]
     return [path for path in found if os.path.exists(path)]
 
 
-def _within(path: str, folder: str) -> bool:
+def within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it; both absolute and normal."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 

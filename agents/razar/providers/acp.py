@@ -21,8 +21,9 @@ from agents.razar.errors import (
 )
 from agents.razar.local.agent_process import AgentProcess
 from agents.razar.local.collected import Collected
+from agents.razar.local.confinement import confined
 from agents.razar.local.masked_export import harvest
-from agents.razar.local.workspace import Workspace, handed_on, workspace
+from agents.razar.local.workspace import Workspace, also_readable, handed_on, workspace
 from agents.razar.providers.material import receipt
 from agents.razar.providers.told import told_error
 from agents.razar.providers.words import FURTHER, first_words, proposal_of
@@ -62,6 +63,7 @@ class AcpAgent:
         self._argv = tuple(argv)
         self._environ = environ
         self._handed = handed_on(environ)
+        self._readable = also_readable(environ)
         self._home = environ.get(HOME, "").strip() or None
         if self._home is not None and not (os.path.isabs(self._home) and os.path.isdir(self._home)):
             raise ConfigurationError(
@@ -79,10 +81,15 @@ class AcpAgent:
                 'agents that speak ACP need the package agent-client-protocol: pip install "razar[acp]"'
             )
         talk = AcpTask(os.path.basename(self._argv[0]), self.endpoint, OwnKeys(self._handed.values()))
-        async with accounted(seconds, talk), workspace(task, to=self.endpoint) as place:
+        async with (
+            accounted(seconds, talk),
+            workspace(task, to=self.endpoint, readable=self._readable) as place,
+        ):
             more = dict(self._handed)
             if task.traceparent is not None:
                 more["TRACEPARENT"] = task.traceparent
+            if self._home is not None:
+                place.lent.append(os.path.realpath(self._home))
             env = place.environment(self._environ, more, home=self._home)
             return await talk.run(task, place, self._argv, env)
 
@@ -139,7 +146,8 @@ class AcpTask:
         parts = await in_thread(lambda: import_module("agents.razar.providers.acp_client"), _leave)
         collected = Collected(place.copy)
         client = parts.Client(place.copy.folder, collected)
-        async with AgentProcess(self.who, argv, cwd=place.copy.folder, env=env) as process:
+        command = await confined(argv, env, place)
+        async with AgentProcess(self.who, command, cwd=place.copy.folder, env=env) as process:
             self.sent += place.copy.sent  # From now on it can read and send them.
             talk = parts.Conversation(self.who, process, client, place.copy.folder, self._keys)
             try:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from agents.razar.agent import Suggestion, Task
 from agents.razar.errors import BrokenConnectionError, ConfigurationError, ServerError
-from agents.razar.local.workspace import Workspace, workspace
+from agents.razar.local.workspace import Workspace, also_readable, workspace
 from agents.razar.providers.acp import AcpTask, accounted, installed
 from agents.razar.providers.opencode_config import inline, settings
 from agents.razar.providers.opencode_record import record, trouble
@@ -41,6 +41,7 @@ class OpencodeAgent:
         self._program = environ.get(BIN, "").strip() or "opencode"
         self._wires = wires
         self._settings = settings(environ)
+        self._readable = also_readable(environ)
         self._keys = OwnKeys(self._settings.env.values())
         self._probed: tuple[tuple[str, int, int], int] | None = None
         self.endpoint = self._settings.endpoint
@@ -52,7 +53,10 @@ class OpencodeAgent:
         """See :meth:`agents.razar.agent.RepairAgent.propose`."""
         program = self._found()
         talk = AcpTask("opencode", self.endpoint, self._keys)
-        async with accounted(seconds, talk), workspace(task, to=self.endpoint) as place:
+        async with (
+            accounted(seconds, talk),
+            workspace(task, to=self.endpoint, readable=self._readable) as place,
+        ):
             major = await self._major(program, place)
             path = place.environment(self._environ, {})["PATH"]
             _enclose(place.copy.folder, certain=major == 1 and shutil.which("git", path=path) is not None)
@@ -140,6 +144,7 @@ class OpencodeAgent:
             folder = os.path.join(place.home, ".local", "share", "opencode")
             os.makedirs(folder, mode=0o700, exist_ok=True)
             os.symlink(self._settings.auth, os.path.join(folder, "auth.json"))
+            place.lent.append(os.path.realpath(self._settings.auth))
 
 
 def _enclose(folder: str, *, certain: bool) -> None:

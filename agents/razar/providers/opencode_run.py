@@ -10,6 +10,7 @@ import msgspec
 from agents.razar.agent import Suggestion, Task
 from agents.razar.errors import AgentError, BrokenConnectionError, ProposalRefusedError
 from agents.razar.local.agent_process import AgentProcess
+from agents.razar.local.confinement import confined
 from agents.razar.local.masked_export import edits_of, harvest
 from agents.razar.local.workspace import Workspace
 from agents.razar.providers.acp import AcpTask
@@ -127,7 +128,8 @@ async def _once(
     talk: AcpTask, place: Workspace, argv: tuple[str, ...], env: Mapping[str, str], words: str, keys: OwnKeys
 ) -> tuple[Events, str]:
     events = Events(talk.who, keys)
-    async with AgentProcess(talk.who, argv, cwd=place.copy.folder, env=env) as process:
+    command = await confined(argv, env, place)
+    async with AgentProcess(talk.who, command, cwd=place.copy.folder, env=env) as process:
         try:
             await process.write(words.encode(), last=True)
         except ConnectionError:
