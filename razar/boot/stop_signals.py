@@ -11,6 +11,8 @@ __all__ = ["STOP_SIGNALS", "ignore", "take", "take_over"]
 
 #: What a service manager, Ctrl-C, a closed terminal and Ctrl-\ send.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+#: What other daemons take for "reopen your logs"; without a handler it would end a mission unstopped.
+_MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2)
 
 _receiver: Callable[[signal.Signals], object] | None = None
 
@@ -23,6 +25,8 @@ def take() -> None:
     for number in STOP_SIGNALS:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
+    for number in _MEANINGLESS:
+        signal.signal(number, _nothing)  # Not ignored: components would inherit that.
 
 
 def take_over(receiver: Callable[[signal.Signals], object]) -> None:
@@ -41,3 +45,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if _receiver is None:
         os._exit(128 + number)
     _receiver(signal.Signals(number))
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    pass

@@ -61,6 +61,17 @@ def test_the_stop_is_in_reverse_order_and_names_who_holds_it_up(mission: Make) -
     assert one.processes() == []
 
 
+def test_signals_that_mean_nothing_end_nothing_and_reach_nobody(mission: Make) -> None:
+    one = mission(script("a", "trap 'echo heard' USR1; echo ready; while :; do sleep 0.01; done")).start()
+    pid = one.wait_for_state("a", "running")["pid"]
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        one.signal(number)
+    os.kill(pid, signal.SIGUSR1)  # A component keeps what the signals mean to it.
+    log = one.logs / "components" / "a" / "current.log"
+    until_sync(lambda: log.read_text() == "ready\nheard\n")
+    assert one.component("a")["pid"] == pid and one.stop() == 0
+
+
 def test_a_second_interrupt_ends_every_grace_period(mission: Make) -> None:
     stubborn = script("a", "trap '' TERM; echo ready; while :; do sleep 1; done", stop={"grace": "10m"})
     one = mission(stubborn).start()
