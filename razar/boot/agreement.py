@@ -32,7 +32,7 @@ class Agreement:
         outputs: Outputs,
         clock: Callable[[], float],
         report: Callable[[Event], None],
-        beside: Callable[[Coroutine[Any, Any, None]], None],
+        beside: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._config = config
         self._plan = plan

@@ -33,6 +33,8 @@ __all__ = ["Boot"]
 
 #: Seconds that what is not needed for ignition leaves to the ignitions.
 QUIET = 0.25
+#: Seconds for which a boot that ends at once waits for what memory and core say.
+NATIVE_TIME = 5.0
 
 
 class Boot:
@@ -122,7 +124,7 @@ class Boot:
                     raise
                 how = "razar stop" if self._told_to_stop else self._interrupted.name
                 return self._abandon(128 + self._interrupted, f"interrupted by {how}")
-            self._begin_beside(self._ask_native_services())
+            self._asking = self._begin_beside(self._ask_native_services())
             if self._plan.repair:
                 self._begin_beside(self._prepare_recovery())
             return await self._supervise(on_settled)
@@ -200,10 +202,11 @@ class Boot:
 
     # -- beside the boot ------------------------------------------------------------------------
 
-    def _begin_beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin_beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(self._guarded(work))
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
+        return task
 
     async def _end_beside(self) -> None:
         for task in self._beside:
@@ -319,6 +322,8 @@ class Boot:
             await self._out.flush()
             on_settled(0 if runtime.settled.result().outcome == "complete" else 1)
             if self._options.exit_after_boot:
+                # What a boot finds out of memory and core belongs to its record.
+                await _first(self._asking, runtime.stopped, timeout=NATIVE_TIME)
                 self._shut_down("--exit-after-boot")
             else:
                 await _first(runtime.idle, runtime.stopped)

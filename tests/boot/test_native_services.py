@@ -43,6 +43,14 @@ def test_memory_and_core_are_ready(mission: Make) -> None:
     healthy_remains(one)
 
 
+def test_a_boot_that_ends_at_once_has_asked_them(mission: Make) -> None:
+    pytest.importorskip("razar._native", reason="the extension is not built")
+    one = mission(service("a"))
+    assert one.boot() == 0
+    assert one.state["core"] == "ready" and set(one.state["memory"]["layers"].values()) == {"ready"}
+    healthy_remains(one)
+
+
 def test_memory_that_cannot_be_opened_is_recorded_and_told(mission: Make) -> None:
     pytest.importorskip("razar._native", reason="the extension is not built")
     one = mission(service("a"))
