@@ -93,7 +93,10 @@ def test_a_descendant_in_a_session_of_its_own_is_stopped_too(mission: Make) -> N
 
 def test_a_stray_that_nobody_knows_is_killed_and_told(mission: Make) -> None:
     """It shows no mark of its component: the warning must not be lost with the terminal."""
-    one = mission(script("a", "(env -i PATH=$PATH setsid sleep 1000 &); echo ready; exec sleep 1000"))
+    stray = "env -i PATH=$PATH setsid sh -c 'touch stray; exec sleep 1000'"
+    one = mission(
+        script("a", f"({stray} &); until [ -e stray ]; do sleep 0.01; done; echo ready; exec sleep 1000")
+    )
     assert one.boot() == 0
     [line] = [line for line in one.log if "left behind" in line]
     assert line.startswith("WARN killed pid ") and "sleep 1000" in line
