@@ -20,7 +20,9 @@ LOADED = """
 import json, sys
 print(json.dumps([name for name in {names} if type(sys.modules.get(name, 0)) is type(sys)]))
 """
-COSTLY = ["ssl", "inspect", "tokenize", "shutil", "asyncio.sslproto", "importlib.metadata"]
+COSTLY = ["ssl", "tokenize", "shutil", "asyncio.sslproto", "importlib.metadata"]
+if sys.version_info < (3, 13):  # Since then every dataclass asks it for its annotations.
+    COSTLY.append("inspect")
 NEVER = ["http.client", "email.message", "yaml", "rich", "prometheus_client", "opentelemetry", "sqlite3"]
 
 

@@ -294,7 +294,11 @@ def test_on_an_outer_address_any_name_is_served() -> None:
 
 def _run(code: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout + run.stderr
