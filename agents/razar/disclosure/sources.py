@@ -10,9 +10,10 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from agents.razar.disclosure.masking import masked_source
-from agents.razar.patching import content, globs, names
+from agents.razar.patching import globs, names
+from agents.razar.patching.decoding import decode
+from agents.razar.patching.left_out import left_out
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.scratch import left_out
 from agents.razar.patching.tree import Tree
 
 __all__ = ["Frame", "Shown", "frames_in", "in_place", "learn_from", "sources_for"]
@@ -113,15 +114,16 @@ def _files(root: str, logs: str, paths: tuple[str, ...]) -> Iterator[str]:
     seen = 0
     hidden = os.path.realpath(logs)
     for folder, inner, files in os.walk(root):
+        above = "" if folder == root else os.path.relpath(folder, root) + "/"
         inner[:] = sorted(
             name
             for name in inner
             if not left_out(name)
             and not name.startswith(".")
+            and globs.reaches(above + name, paths)
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
             and os.path.realpath(os.path.join(folder, name)) != hidden
         )
-        above = "" if folder == root else os.path.relpath(folder, root) + "/"
         for name in sorted(files):
             seen += 1
             if seen > _LOOKED_AT:
@@ -138,7 +140,7 @@ def _read(tree: Tree, path: str, limit: int) -> Shown | None:
         existing = tree.read(path, limit=_FILE)
         if existing is None:
             return None
-        text = content.decode(path, existing.data)
+        text = decode(path, existing.data)
     except (Refusal, OSError):
         return None
     # What will not be shown need not be searched, but for a margin, so that no secret is cut in two.

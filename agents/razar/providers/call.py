@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from agents.razar.errors import BrokenConnectionError, ConfigurationError
 from agents.razar.web.endpoint import Target, parse
-from agents.razar.web.error_table import explain
 from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 
@@ -81,6 +80,8 @@ def call(
         limits=Limits(total=time_limit),
     )
     if not 200 <= answer.status < 300:
+        from agents.razar.web.error_table import explain
+
         raise explain(name, target.shown, answer.status, answer.headers, answer.body, keys)
     info = {
         "endpoint": target.shown,

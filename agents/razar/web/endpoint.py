@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
@@ -87,7 +87,7 @@ def _basic(parts: SplitResult) -> str | None:
     if parts.username is None:
         return None
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + b64encode(pair.encode()).decode()
+    return "Basic " + b2a_base64(pair.encode(), newline=False).decode()
 
 
 def completed(url: str | None, suffix: str) -> str:
