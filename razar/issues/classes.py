@@ -138,9 +138,7 @@ _RULES: tuple[tuple[IssueClass, Pattern], ...] = (
 )
 _HINTS = tuple(hint for _, pattern in _RULES for hint in pattern.hints)
 
-_MODULE = Pattern(
-    r"No module named ['\"]?(?P<module>[A-Za-z_][\w.]*)|Error loading module (?P<other>[\w.]+)"
-)
+_MODULE = Pattern(r"No module named ['\"]?(?P<module>[A-Za-z_][\w.]*)|Error loading module (?P<other>[\w.]+)")
 _IMPORT_FROM = Pattern(
     r"cannot import name ['\"]\w+['\"] from (?:partially initialized module )?['\"](?P<module>[\w.]+)"
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from razar.utils.patterns import Pattern
 
@@ -24,7 +24,7 @@ _IMPORTS = frozenset({"ImportError", "ModuleNotFoundError"})
 _PATIENCE = 40
 
 
-class Raised(NamedTuple):
+class Raised(Struct, frozen=True):
     """An exception: the line it stands in, its text, and whether it came out of ``os.environ``."""
 
     number: int

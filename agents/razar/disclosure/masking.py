@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from razar.utils.redaction import MASK, redact, redact_source
 
 __all__ = ["Masked", "masked", "masked_source"]
 
 
-class Masked(NamedTuple):
+class Masked(Struct, frozen=True):
     """A text without secrets, and in how many places there were some."""
 
     text: str

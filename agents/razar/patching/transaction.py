@@ -24,6 +24,7 @@ from agents.razar.patching.journal import (
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.tree import Tree
 from razar.utils import files
+from razar.utils.digests import sha256_hex
 
 __all__ = ["apply", "keep", "recover", "rollback"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,7 +96,7 @@ def checked_key(token: str | None, provider: Provider) -> str | None:
     token = token.strip() if token else None
     if not token:
         return None
-    if not re.fullmatch(r"[\x21-\x7e]+", token):
+    if not (token.isascii() and token.isprintable() and " " not in token):
         raise ConfigurationError(f"{provider.key_variable} holds a character that no HTTP header can carry")
     return token
 

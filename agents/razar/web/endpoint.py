@@ -9,11 +9,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from msgspec import Struct
 
 from agents.razar.errors import ConfigurationError
+from razar.utils.patterns import Pattern
 from razar.utils.redaction import redact
 
 __all__ = ["Target", "base", "completed", "parse"]
 
-_BASE = re.compile(r"v\d+\w*")
+_BASE = Pattern(r"v\d+\w*", "v")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 

@@ -1,9 +1,9 @@
 """One HTTP exchange with an agent or a connector: the only module here that speaks HTTP.
 
-It writes the request itself and has http.client read the answer, on a socket of our own. A client library would be imported by every process that may
-have to repair something, and libraries limit the time of a phase or of one read, while an endless
-answer of one byte a second must end at a deadline for the whole. Another client fits behind
-``exchange`` without a change anywhere else.
+The request is written here and the answer read by http.client, on a socket of our own. A client
+library would be imported by every process that may have to repair something, and libraries limit the
+time of a phase or of one read, while an endless answer of one byte a second must end at a deadline for
+the whole. Another client fits behind ``exchange`` without a change anywhere else.
 
 Redirects are not followed, proxies of the environment are not used, TLS is verified against the
 system's authorities (or those of SSL_CERT_FILE), every answer has a largest size.
