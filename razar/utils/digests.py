@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hashlib import sha256 as _builtin
 else:
-    # As in the standard library's own random.py: the name of the part that needs no OpenSSL has changed.
+    # The part of Python that needs no OpenSSL, as its own random.py takes it; some builds leave it out.
     try:
-        from _sha2 import sha256 as _builtin
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256 as _builtin
+        else:
             from _sha256 import sha256 as _builtin
-        except ImportError:
-            from hashlib import sha256 as _builtin
+    except ImportError:
+        from hashlib import sha256 as _builtin
 
 __all__ = ["sha256_hex"]
 

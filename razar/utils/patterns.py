@@ -15,8 +15,8 @@ class Pattern:
 
     def __init__(self, expression: str, *hints: str, flags: re.RegexFlag = re.NOFLAG) -> None:
         self.hints = hints
-        self._expression = expression
-        self._flags = flags
+        self.expression = expression
+        self.flags = flags
         self._compiled: re.Pattern[str] | None = None
 
     def search(self, text: str) -> re.Match[str] | None:
@@ -34,10 +34,10 @@ class Pattern:
     def _may(self, text: str) -> bool:
         if not self.hints:
             return True
-        text = text.lower() if self._flags & re.IGNORECASE else text
+        text = text.lower() if self.flags & re.IGNORECASE else text
         return any(hint in text for hint in self.hints)
 
     def _made(self) -> re.Pattern[str]:
         if self._compiled is None:
-            self._compiled = re.compile(self._expression, self._flags)
+            self._compiled = re.compile(self.expression, self.flags)
         return self._compiled

@@ -105,14 +105,19 @@ def _close(connection: socket.socket | None) -> None:
 def _resolve(target: Target, clock: Clock) -> list[Any]:
     import threading
 
+    # As bytes, a name in ASCII does not load the tables of IDNA.
     host = target.host.encode() if target.host.isascii() else target.host
+    try:
+        # An address needs no look-up, and no thread for it.
+        return socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        pass
     found: list[Any] = []
     fault: list[OSError | UnicodeError] = []
     over, done = threading.Event(), threading.Event()
 
     def look_up() -> None:
         try:
-            # As bytes, a name in ASCII does not load the tables of IDNA.
             found.extend(socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             fault.append(error)
