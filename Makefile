@@ -65,8 +65,9 @@ bench-repair: $(STAMPS)/dev $(STAMPS)/extension ## what a repair costs beside th
 bench-supervision: $(STAMPS)/dev $(STAMPS)/extension ## relaunch, journal and idle manager beside other managers
 	$(PY) -m benchmarks.supervision $(ARGS)
 
-schemas: setup ## write docs/schemas from the configuration's types
+schemas: setup ## write docs/schemas, and the tool that agents are offered, from the types
 	$(PY) -m razar.config.schema
+	$(PY) -m agents.razar.proposals.schema
 
 lock: $(STAMPS)/uv ## resolve requirements/*.in anew, with hashes
 	for name in bootstrap runtime build dev; do \

@@ -27,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import managers
+from benchmarks.bytecode import compile_packages
 from benchmarks.managers import Load
 
 HERE = Path(__file__).resolve().parent
@@ -230,7 +231,8 @@ def document(rows: list[dict[str, object]], runs: int, note: str) -> str:
     return f"""# Boot overhead
 
 Taken {datetime.now(UTC):%Y-%m-%d} on {machine}; medians of {runs} runs, all managers in the same
-session. Peers: {peers}. Made by `python -m benchmarks.boot_overhead --write docs/benchmarks.md`.
+session, our packages compiled before. Peers: {peers}. Made by
+`python -m benchmarks.boot_overhead --write docs/benchmarks.md`.
 {note}
 
 Milliseconds since the manager's process was started. *first*: the first component runs; *all*: the
@@ -257,6 +259,7 @@ def main() -> int:
     parser.add_argument("--write", metavar="FILE", help="keep the table in this file")
     parser.add_argument("--note", default="", help="a sentence about the circumstances, kept with the table")
     options = parser.parse_args()
+    compile_packages()
     counts = [int(count) for count in options.counts.split(",")]
     with tempfile.TemporaryDirectory(prefix="bench-setup-") as name:
         folder = Path(name)

@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bytecode import compile_packages
+
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = {"cel-python": "0.5.0", "common-expression-language": "0.10.0"}
 OURS = "neoabzu_core"
@@ -166,6 +168,7 @@ def main() -> int:
     if arguments.worker:
         json.dump(measure(arguments.seconds), sys.stdout)
         return 0
+    compile_packages()
     with tempfile.TemporaryDirectory(prefix="bench-cel-") as folder:
         measured = with_peers(Path(folder), arguments.seconds)
     if arguments.json:

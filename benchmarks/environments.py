@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.bytecode import compile_packages
 from razar.config.model import EnvironmentSpec
 from razar.environment_builder import EnvironmentFailure, LayerEnvironment, check, prepare
 from razar.environments.stamp import read_stamp
@@ -98,6 +99,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="builds per case (default 3)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     options = parser.parse_args()
+    compile_packages()
     dependencies = tuple(options.dependencies)
     with tempfile.TemporaryDirectory() as folder:
         found: dict[str, list[float]] = {}

@@ -28,6 +28,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bytecode import compile_packages
+
 ROOT = Path(__file__).parents[1]
 PEER = "litellm[proxy]==1.108.7"
 #: Both servers ask for it: the proxy does not start without one.
@@ -245,6 +247,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    compile_packages()
     bench = Bench(options.load or built(), options.seconds, options.connections)
     results: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",

@@ -25,6 +25,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from benchmarks.bytecode import compile_packages
 from benchmarks.memory_judge import Judge
 from benchmarks.memory_peers import Bundle, Keeper, Sqlite, Tantivy
 
@@ -229,6 +230,7 @@ def main() -> int:
     if options.worker:
         json.dump(worker(options.records, options.queries), sys.stdout)
         return 0
+    compile_packages()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
         measured = with_peers(Path(folder), options.records, options.queries)

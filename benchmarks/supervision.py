@@ -35,6 +35,7 @@ from benchmarks.boot_overhead import (
     resident_mb,
     stop,
 )
+from benchmarks.bytecode import compile_packages
 from benchmarks.managers import Load
 
 #: Components of the mission in which one is killed.
@@ -188,6 +189,7 @@ def main() -> int:
     parser.add_argument("--only", help="comma-separated: relaunch, append, idle")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    compile_packages()
     chosen = options.only.split(",") if options.only else ["relaunch", "append", "idle"]
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-setup-") as name:

@@ -32,17 +32,6 @@ _CONFIGURES = (
     "RAZAR_ACP_COMMAND",
 )
 
-#: What a hand-over is made of, by the modules that bring the rest.
-_PARTS = (
-    "agents.razar.handover",
-    "agents.razar.rungs",
-    "agents.razar.roster",
-    "agents.razar.providers.chat",
-    "agents.razar.web.http_async",
-    "agents.razar.records.settling",
-    "razar.failure_context",
-)
-
 
 def worth_asking(environ: Mapping[str, str], ladder: tuple[str, ...] | None) -> bool:
     """Whether anybody could be asked about a component that says nothing of repair itself."""
@@ -134,7 +123,7 @@ class RecoveryManager:
         from agents.razar.attempts import Exhausted
 
         try:
-            waiting = await asyncio.to_thread(_waiting, self._logs, component)
+            waiting = await _waiting(self._logs, component)
             if waiting is not None:
                 self._await_operator(component, incarnation, waiting)
                 return
@@ -189,7 +178,7 @@ class RecoveryManager:
     async def _propose(self, attempt: Attempt, incarnation: int) -> None:
         """A verified patch that may not be applied: ask the operator, or only show it."""
         component = attempt.component
-        waiting = await asyncio.to_thread(_waiting, self._logs, component)
+        waiting = await _waiting(self._logs, component)
         if waiting is not None and waiting.id == attempt.patch_id:
             self._await_operator(component, incarnation, waiting)
         else:
@@ -295,7 +284,9 @@ class RecoveryManager:
 
     async def prepare(self) -> None:
         """Load everything that a hand-over needs: it takes longer than the hand-over itself."""
-        await asyncio.to_thread(_load)
+        from agents.razar import parts
+
+        await asyncio.to_thread(parts.load, (*parts.ASKING, *parts.ANSWERING))
         await self._with().prepare()
 
     async def recover(self) -> None:
@@ -317,17 +308,14 @@ class RecoveryManager:
             await self._handovers.close()
 
 
-def _load() -> None:
-    from importlib import import_module
-
-    for name in _PARTS:
-        import_module(name)
-
-
-def _waiting(logs: str, component: str) -> Manifest | None:
+async def _waiting(logs: str, component: str) -> Manifest | None:
     """The patch of a component that an operator is still asked about, from this boot or an earlier one."""
     if not os.path.isdir(os.path.join(logs, "repairs")):
         return None
+    return await asyncio.to_thread(_find_waiting, logs, component)
+
+
+def _find_waiting(logs: str, component: str) -> Manifest | None:
     from agents.razar.patching import journal
 
     for id in reversed(journal.known(logs)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.refusal import Refusal
 from agents.razar.roster import roster
 from razar.config.model import RUNGS
+from razar.utils.digests import sha256_hex
 from razar.utils.redaction import neutralise, redact
 
 __all__ = ["main"]
@@ -61,8 +61,7 @@ def _task(given: argparse.Namespace) -> Task:
             raise ConfigurationError(
                 f"{path}: expected a text file in {root} of at most {FILE_LIMIT:,} bytes"
             )
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        sources.append(Source(path=place, text=redact(text), sha256=digest))
+        sources.append(Source(path=place, text=redact(text), sha256=sha256_hex(text.encode())))
     return Task(
         component=given.component,
         attempt=1,

@@ -24,6 +24,7 @@ from agents.razar.settings import Settings
 from agents.razar.steps import Steps
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
+from razar.issues.classes import Issue
 from razar.tracing import HANDOVER, NO_SPAN, Span
 
 if TYPE_CHECKING:
@@ -156,13 +157,18 @@ class Handovers:
             seconds, why = self._storm.over_in(self._clock())
             if seconds:
                 return _wait(failure, number, seconds, why)
+            issue = issue_of(failure.error, failure.tail)
+            # The memory mostly waits for the disk.
+            fingerprint, _ = await asyncio.gather(
+                self._fingerprint(failure, issue), asyncio.to_thread(self._steps.load)
+            )
             case = Case(
                 component=component,
                 failure=failure,
-                issue=issue_of(failure.error, failure.tail),
+                issue=issue,
                 series=series,
                 number=number,
-                fingerprint=await self._fingerprint(failure),
+                fingerprint=fingerprint,
                 context=dict(context or {}),
                 span=span,
                 start=self._start,
@@ -247,11 +253,10 @@ class Handovers:
             because = f": {why}" if why else ""
             raise Exhausted(f"repairs are paused{because}; `razar repairs resume` ends that", "paused")
 
-    async def _fingerprint(self, failure: Failure) -> str | None:
+    async def _fingerprint(self, failure: Failure, issue: Issue) -> str | None:
         """The name of the failure in the memory, which counts each failure once."""
         known = self._fingerprints.get(failure.component)
         if known is None or known[0] != failure.at:
-            issue = issue_of(failure.error, failure.tail)
             text = issue.message if issue.name != "unknown" else failure.error
             known = (failure.at, await self._memory.failed(failure.component, issue.name, text))
             self._fingerprints[failure.component] = known

@@ -10,13 +10,11 @@ from msgspec.structs import replace
 from agents.razar.agent import RepairAgent
 from agents.razar.asking import Answer, Asker, not_asked
 from agents.razar.attempts import Attempt, Exhausted, Say
-from agents.razar.carrying import carry, masked_places
 from agents.razar.disclosure.context import Bundle, Caps, make_bundle
 from agents.razar.errors import AgentError, ProposalRefusedError, TooLongError
 from agents.razar.escalation import ladder
 from agents.razar.escalation.ladder import LOCAL, MEMORY
 from agents.razar.escalation.pacing import pause_after
-from agents.razar.records.remembered import patch_repair
 from agents.razar.records.trail import NAMES
 from agents.razar.settings import Settings
 from razar.config.model import MissionConfig
@@ -139,6 +137,9 @@ class Rungs:
         )
 
     async def _carry(self, case: Case, agent: str, answer: Answer, bundle: Bundle, before: int) -> Attempt:
+        from agents.razar.carrying import carry, masked_places
+        from agents.razar.records.remembered import patch_repair
+
         suggestion = answer.suggestion
         assert suggestion is not None
         proposal = suggestion.proposal

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agents.razar import parts
 from agents.razar.attempts import Attempt, Exhausted
 from agents.razar.case import Case
 from agents.razar.escalation.ladder import LOCAL, MEMORY
+from agents.razar.proposals.proposal import tool
 from agents.razar.records.remembered import proposal_of
 from agents.razar.settings import Settings
 from agents.razar.worth import WORTH
@@ -35,10 +37,14 @@ class Steps:
         self._proposed: dict[str, str] = {}
         self._told: set[str] = set()
 
+    def load(self) -> None:
+        """Load what it takes to ask an agent, and make what agents are offered; in a thread."""
+        if self._rungs_ is None:
+            parts.load(parts.ASKING)
+            tool()
+
     def prepare(self) -> None:
         """Make the agents, and what they are offered, now."""
-        from agents.razar.proposals.proposal import tool
-
         tool()
         assert self._rungs is not None
 

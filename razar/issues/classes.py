@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from razar.issues.package_names import package_of
 from razar.issues.tracebacks import Raised, TracebackReader
+from razar.utils.patterns import Pattern
 from razar.utils.redaction import one_line
 
 __all__ = ["REMEDIATION", "Issue", "IssueClass", "classify", "classify_line", "classify_raised", "tells"]
@@ -52,88 +53,110 @@ class Issue(Struct, frozen=True, kw_only=True):
         return REMEDIATION[self.name]
 
 
-# The first that matches decides: the particular ones stand before the general ones.
-_PATTERNS: tuple[tuple[IssueClass, str], ...] = (
+def _rule(expression: str, hints: str) -> Pattern:
+    """What a line must match, and what it then holds one of, in lower case."""
+    return Pattern(expression, *hints.split("|"), flags=re.IGNORECASE)
+
+
+# The first that matches decides: the particular ones stand before the general ones. Most lines of a large log hold
+# none of the hints and need no more than that look.
+_RULES: tuple[tuple[IssueClass, Pattern], ...] = (
     (
         "port",
-        r"address (?:is )?already in use|EADDRINUSE|WinError 10048"
-        r"|port (?:\d+ )?(?:is )?(?:already )?(?:allocated|taken|in use)",
+        _rule(
+            r"address (?:is )?already in use|EADDRINUSE|WinError 10048"
+            r"|port (?:\d+ )?(?:is )?(?:already )?(?:allocated|taken|in use)",
+            "in use|eaddrinuse|winerror 10048|allocated|taken",
+        ),
     ),
     (
         "resource",
-        r"out of memory|\bOOM\b|oom[- ]?kill|\bMemoryError\b|cannot allocate memory|bad_alloc|CUDA error"
-        r"|no space left on device|ENOSPC|disk quota exceeded|too many open files|EMFILE|RLIMIT"
-        r"|resource temporarily unavailable|can't start new thread|killed by SIGKILL"
-        r"|exit(?:ed with)? (?:code|status) 137",
+        _rule(
+            r"out of memory|\bOOM\b|oom[- ]?kill|\bMemoryError\b|cannot allocate memory|bad_alloc|CUDA error"
+            r"|no space left on device|ENOSPC|disk quota exceeded|too many open files|EMFILE|RLIMIT"
+            r"|resource temporarily unavailable|can't start new thread|killed by SIGKILL"
+            r"|exit(?:ed with)? (?:code|status) 137",
+            "memory|oom|bad_alloc|cuda error|space left|enospc|quota|too many|emfile|rlimit|unavailable|new thread"
+            "|sigkill|code 137|status 137",
+        ),
     ),
     (
         "permission",
-        r"\bPermissionError\b|permission denied|EACCES|EPERM|operation not permitted"
-        r"|access (?:is )?denied|read-only file system|exit(?:ed with)? (?:code|status) 126",
+        _rule(
+            r"\bPermissionError\b|permission denied|EACCES|EPERM|operation not permitted"
+            r"|access (?:is )?denied|read-only file system|exit(?:ed with)? (?:code|status) 126",
+            "permission|eacces|eperm|permitted|denied|read-only|code 126|status 126",
+        ),
     ),
     (
         "dependency",
-        r"\bModuleNotFoundError\b|\bImportError\b|no module named|cannot import name|DependencyError"
-        r"|DistributionNotFound|PackageNotFoundError|VersionConflict|cannot find (?:module|package)"
-        r"|error while loading shared libraries|cannot open shared object|command not found"
-        r"|undefined symbol|exit(?:ed with)? (?:code|status) 127",
+        _rule(
+            r"\bModuleNotFoundError\b|\bImportError\b|no module named|cannot import name|DependencyError"
+            r"|DistributionNotFound|PackageNotFoundError|VersionConflict|cannot find (?:module|package)"
+            r"|error while loading shared libraries|cannot open shared object|command not found"
+            r"|undefined symbol|exit(?:ed with)? (?:code|status) 127",
+            "modulenotfound|importerror|no module|cannot import|dependencyerror|distributionnotfound|packagenotfound"
+            "|versionconflict|cannot find|shared|command not found|undefined symbol|code 127|status 127",
+        ),
     ),
     (
         "network",
-        r"connection (?:was |is )?(?:refused|reset|aborted|closed|timed out)|Connection\w*Error|ECONN"
-        r"|ETIMEDOUT|network is unreachable|no route to host|name or service not known|getaddrinfo"
-        r"|gaierror|temporary failure in name resolution|certificate verify failed|SSLError"
-        r"|ConnectTimeout|ReadTimeout|\bTimeoutError\b|timed out|max retries exceeded|bad gateway"
-        r"|service unavailable",
+        _rule(
+            r"connection (?:was |is )?(?:refused|reset|aborted|closed|timed out)|Connection\w*Error|ECONN"
+            r"|ETIMEDOUT|network is unreachable|no route to host|name or service not known|getaddrinfo"
+            r"|gaierror|temporary failure in name resolution|certificate verify failed|SSLError"
+            r"|ConnectTimeout|ReadTimeout|\bTimeoutError\b|timed out|max retries exceeded|bad gateway"
+            r"|service unavailable",
+            "connection|econn|etimedout|unreachable|no route|not known|getaddrinfo|gaierror|resolution|verify failed"
+            "|sslerror|timeout|timed out|retries|gateway|unavailable",
+        ),
     ),
     (
         "configuration",
-        r"\bFileNotFoundError\b|no such file or directory|ENOENT|NotADirectoryError|IsADirectoryError"
-        r"|ValidationError|validation errors? for|ScannerError|ParserError|yaml\.|TOMLDecodeError"
-        r"|ConfigError|ConfigurationError|configparser|ImproperlyConfigured"
-        r"|invalid (?:config|configuration|option|argument|value for)|unrecognized arguments"
-        r"|the following arguments are required|environment variable"
-        r"|missing (?:required )?(?:option|argument|setting|key|parameter)"
-        r"|(?:\b[A-Z][A-Z0-9_]+|is|are) not (?:set|configured)\b",
+        _rule(
+            r"\bFileNotFoundError\b|no such file or directory|ENOENT|NotADirectoryError|IsADirectoryError"
+            r"|ValidationError|validation errors? for|ScannerError|ParserError|yaml\.|TOMLDecodeError"
+            r"|ConfigError|ConfigurationError|configparser|ImproperlyConfigured"
+            r"|invalid (?:config|configuration|option|argument|value for)|unrecognized arguments"
+            r"|the following arguments are required|environment variable"
+            r"|missing (?:required )?(?:option|argument|setting|key|parameter)"
+            r"|(?:\b[A-Z][A-Z0-9_]+|is|are) not (?:set|configured)\b",
+            "filenotfound|no such|enoent|adirectoryerror|validation|scannererror|parsererror|yaml.|tomldecode|config"
+            "|invalid|unrecognized|required|environment variable|missing|not set",
+        ),
     ),
     (
         "logic",
-        r"\b(?:Assertion|Type|Value|Key|Index|Attribute|Name|UnboundLocal|ZeroDivision|Recursion|Lookup"
-        r"|Arithmetic|Overflow|NotImplemented|Runtime|Syntax|Indentation|Tab|Unicode|UnicodeDecode"
-        r"|UnicodeEncode|JSONDecode|EOF|Buffer|System)Error\b|StopIteration"
-        r"|segmentation fault|SIGSEGV|SIGABRT|panicked at|core dumped",
+        _rule(
+            r"\b(?:Assertion|Type|Value|Key|Index|Attribute|Name|UnboundLocal|ZeroDivision|Recursion|Lookup"
+            r"|Arithmetic|Overflow|NotImplemented|Runtime|Syntax|Indentation|Tab|Unicode|UnicodeDecode"
+            r"|UnicodeEncode|JSONDecode|EOF|Buffer|System)Error\b|StopIteration"
+            r"|segmentation fault|SIGSEGV|SIGABRT|panicked at|core dumped",
+            "error|stopiteration|segmentation|sigsegv|sigabrt|panicked|core dumped",
+        ),
     ),
 )
-#: A line with none of these matches no rule: most lines of a large log need no more than this look.
-_HINTS = tuple(
-    """
-    error|exception|in use|allocated|taken|memory|oom|bad_alloc|space left|quota|too many|unavailable|thread
-    |sigkill|sigsegv|sigabrt|exit|denied|permitted|read-only|not found|cannot|no module|notfound|conflict
-    |undefined|connection|unreachable|no route|not known|getaddrinfo|resolution|verify failed|timeout
-    |timed out|retries|gateway|no such|yaml.|config|invalid|unrecognized|required|environment variable
-    |missing|not set|panicked|segmentation|core dumped|stopiteration|rlimit|eaddrinuse|enospc|emfile|eacces
-    |eperm|econn|etimedout|enoent
-    """.replace("\n", "")
-    .replace("    ", "")
-    .split("|")
-)
-_RULES = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _PATTERNS)
+_HINTS = tuple(hint for _, pattern in _RULES for hint in pattern.hints)
 
-_MODULE = re.compile(
-    r"No module named ['\"]?(?P<module>[A-Za-z_][\w.]*)|Error loading module (?P<other>[\w.]+)"
-)
-_IMPORT_FROM = re.compile(
+_MODULE = Pattern(r"No module named ['\"]?(?P<module>[A-Za-z_][\w.]*)|Error loading module (?P<other>[\w.]+)")
+_IMPORT_FROM = Pattern(
     r"cannot import name ['\"]\w+['\"] from (?:partially initialized module )?['\"](?P<module>[\w.]+)"
 )
-_PORT = re.compile(
+_PORT = Pattern(
     r"(?:\(['\"][^'\"]{0,80}['\"], ?|address ?\(?['\"]?|port[ :=]+|:{1,3}|\]:|\bon )"
     r"(?P<port>[1-9]\d{1,4})(?![\d.])",
-    re.IGNORECASE,
+    flags=re.IGNORECASE,
 )
-_PATH = re.compile(r"['\"](?P<quoted>(?:\.{0,2}/|~/)[^'\"\n]+)['\"]|(?<![\w/:.])(?P<bare>\.{0,2}/[\w./@+-]+)")
-_HARMLESS = re.compile(r"^(?:\S{1,40}\s+){0,3}?[\[(]?(?:INFO|DEBUG|TRACE|NOTICE)\b", re.IGNORECASE)
-_QUOTED = re.compile(r"^\s*\| ?")
-_KEY_ERROR = re.compile(r"\bKeyError: ['\"](?P<name>[A-Z][A-Z0-9_]+)['\"]")
+_PATH = Pattern(
+    r"['\"](?P<quoted>(?:\.{0,2}/|~/)[^'\"\n]+)['\"]|(?<![\w/:.])(?P<bare>\.{0,2}/[\w./@+-]+)", "/"
+)
+_HARMLESS = Pattern(
+    r"^(?:\S{1,40}\s+){0,3}?[\[(]?(?:INFO|DEBUG|TRACE|NOTICE)\b",
+    *("info", "debug", "trace", "notice"),
+    flags=re.IGNORECASE,
+)
+_QUOTED = Pattern(r"^\s*\| ?", "|")
+_KEY_ERROR = Pattern(r"\bKeyError: ['\"](?P<name>[A-Z][A-Z0-9_]+)['\"]", "KeyError")
 
 
 def tells(line: str) -> bool:
@@ -149,9 +172,10 @@ def classify_line(line: str, *, environ_lookup: bool = False) -> Issue | None:
     lowered = line.lower()
     if not any(hint in lowered for hint in _HINTS):
         return None
-    shown = one_line(_QUOTED.sub("", line).strip(), 400)
-    missing = _KEY_ERROR.search(line)
-    if environ_lookup and missing is not None:
+    quoted = _QUOTED.match(line)
+    shown = one_line((line if quoted is None else line[quoted.end() :]).strip(), 400)
+    missing = _KEY_ERROR.search(line) if environ_lookup else None
+    if missing is not None:
         return Issue(name="configuration", message=f"environment variable {missing['name']} is not set")
     for name, pattern in _RULES:
         if pattern.search(line):

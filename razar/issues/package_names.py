@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 
 __all__ = ["is_known", "normalise", "package_of"]
 
@@ -100,8 +101,7 @@ def package_of(module: str) -> str | None:
 
 def is_known(package: str) -> bool:
     """Whether a name comes from the tables and not from a text that anybody may have written."""
-    name = normalise(package)
-    return name in _KNOWN
+    return normalise(package) in _known()
 
 
 def normalise(package: str) -> str:
@@ -109,4 +109,6 @@ def normalise(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
 
-_KNOWN = frozenset(map(normalise, _RENAMED.values())) | frozenset(map(normalise, _SAME))
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(map(normalise, (*_RENAMED.values(), *_SAME)))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from msgspec import Struct
+
+from razar.utils.patterns import Pattern
 
 __all__ = ["Raised", "TracebackReader"]
 
 _START = "Traceback (most recent call last):"
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
-_EXCEPTION = re.compile(r"^(?P<type>[A-Za-z_][\w.]*)(?::(?: |$)|$)")
-_GROUP = re.compile(r"^(?:\w+\.)*(?:Base)?ExceptionGroup: .* \(\d+ sub-exceptions?\)$")
+_EXCEPTION = Pattern(r"^(?P<type>[A-Za-z_][\w.]*)(?::(?: |$)|$)")
+_GROUP = Pattern(r"^(?:\w+\.)*(?:Base)?ExceptionGroup: .* \(\d+ sub-exceptions?\)$", "ExceptionGroup")
 #: The frame of an exception group, and the margin in which the boot log quotes a component.
-_MARGIN = re.compile(r"^\s*(?:\| ?|\+-[-+]*(?: \d+ -+| -+)?|\+ (?=Exception Group))")
+_MARGIN = Pattern(r"^\s*(?:\| ?|\+-[-+]*(?: \d+ -+| -+)?|\+ (?=Exception Group))", "|", "+")
 #: Where a missing environment variable comes to light.
-_ENVIRON = re.compile(r'environ\[|File "(?:<frozen os>|[^"]*/os\.py)"')
+_ENVIRON = Pattern(r'environ\[|File "(?:<frozen os>|[^"]*/os\.py)"', "environ[", "<frozen os>", "/os.py")
 #: What code catches on purpose to try something else; what it then did is the cause.
 _TRIED = frozenset({"AttributeError", "IndexError", "KeyError", "LookupError", "StopIteration"})
 _IMPORTS = frozenset({"ImportError", "ModuleNotFoundError"})
@@ -23,7 +24,7 @@ _IMPORTS = frozenset({"ImportError", "ModuleNotFoundError"})
 _PATIENCE = 40
 
 
-class Raised(NamedTuple):
+class Raised(Struct, frozen=True):
     """An exception: the line it stands in, its text, and whether it came out of ``os.environ``."""
 
     number: int

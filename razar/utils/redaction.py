@@ -153,8 +153,7 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         text = self._known(text)
-        lowered = text.lower()
-        if any(word in lowered for word in _WORDS):
+        if _may_hold(text):
             for pattern in (_BEARER, _QUERY, _ASSIGNED, _ASSIGNED_TOKEN):
                 text = _compiled(pattern).sub(_mask, text)
         return text
@@ -168,8 +167,9 @@ class Redactor:
             return self(text)
         self.learn(_written_out(text))
         text = self._known(text)
-        for pattern in (_BEARER_LITERAL, _QUERY, _ASSIGNED_LITERAL):
-            text = _compiled(pattern).sub(_mask, text)
+        if _may_hold(text):
+            for pattern in (_BEARER_LITERAL, _QUERY, _ASSIGNED_LITERAL):
+                text = _compiled(pattern).sub(_mask, text)
         return text
 
     def _known(self, text: str) -> str:
@@ -189,6 +189,12 @@ class Redactor:
         return text
 
 
+def _may_hold(text: str) -> bool:
+    """Whether one of the words stands in a text that introduce a secret."""
+    lowered = text.lower()
+    return any(word in lowered for word in _WORDS)
+
+
 def _mask(found: re.Match[str]) -> str:
     """Keep what introduces a secret."""
     return f"{found[1]} {MASK}" if found[1].isalpha() else f"{found[1]}{MASK}"
@@ -197,7 +203,7 @@ def _mask(found: re.Match[str]) -> str:
 def _written_out(text: str) -> list[str]:
     """Secrets in the source of a program that cannot be taken for anything else."""
     found = [match[0] for match in _compiled(_PEM).finditer(text)] if "-----BEGIN" in text else []
-    for match in _compiled(_ASSIGNED_LITERAL).finditer(text):
+    for match in _compiled(_ASSIGNED_LITERAL).finditer(text) if _may_hold(text) else ():
         value = match[0][len(match[1]) :]
         if len(value) >= _SHORTEST_LITERAL and re.search(r"\d", value) and " " not in value:
             found.append(value)

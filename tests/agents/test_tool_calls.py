@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agents.razar.errors import ProposalRefusedError
 from agents.razar.proposals.proposal import EDITS_LIMIT, SIZE_LIMIT, TOOL, Edit, Proposal, tool
+from agents.razar.proposals.schema import made
 from agents.razar.proposals.tool_calls import read_proposal
 from agents.razar.web.own_keys import OwnKeys
 
@@ -231,6 +232,10 @@ def test_a_proposal_with_a_key_of_ours_is_refused() -> None:
     )
     assert "k-0123" not in reason(reply(structured({}, name="k-0123456789")), keys)
     assert "k-0123" not in reason(reply(structured(PATCH | {"k-0123456789": 1})), keys)
+
+
+def test_what_is_sent_was_made_from_the_types() -> None:
+    assert tool() == json.loads(made())
 
 
 def test_the_schema_that_is_sent_is_the_one_that_is_checked() -> None:

@@ -13,7 +13,6 @@ import httpx2 as httpx
 import msgspec
 
 from agents.razar.agent import Sent, Suggestion, Task
-from agents.razar.disclosure.masking import digest
 from agents.razar.errors import AgentError, OverloadedError
 from agents.razar.handover import Failure, Handovers
 from agents.razar.proposals.proposal import Edit, Proposal
@@ -24,6 +23,7 @@ from razar.config.model import (
     RepairScope,
     RepairSettings,
 )
+from razar.utils.digests import sha256_hex
 from tests.repair.support import APP, FIX, TEST
 
 __all__ = ["APP", "FIX", "FIXED", "Agent", "FileMemory", "House", "Server", "edit", "failure", "proposal"]
@@ -93,7 +93,7 @@ class Agent:
 
     async def propose(self, task: Task, *, seconds: float) -> Suggestion:
         data = msgspec.json.encode(task)
-        sent = Sent(what="request", to=self.endpoint, size=len(data), sha256=digest(data), masked=0)
+        sent = Sent(what="request", to=self.endpoint, size=len(data), sha256=sha256_hex(data), masked=0)
         async with httpx.AsyncClient(timeout=seconds, trust_env=False) as client:
             response = await client.post(self.endpoint, content=data)
         if response.status_code != 200:
@@ -113,7 +113,7 @@ class FileMemory:
 
     def record_failure(self, component: str, error_class: str, error: str) -> str:
         self.failures += 1
-        return digest(f"{component} {error_class} {error}".encode())
+        return sha256_hex(f"{component} {error_class} {error}".encode())
 
     def record_repair(self, fingerprint: str, repair: dict[str, Any], held: bool) -> None:
         known = self._load()

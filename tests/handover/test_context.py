@@ -14,11 +14,11 @@ import pytest
 
 from agents.razar.agent import Task
 from agents.razar.disclosure.context import Bundle, Caps, make_bundle
-from agents.razar.disclosure.masking import digest
 from agents.razar.worth import issue_of
 from razar import boot_orchestrator
 from razar.config.model import RepairScope
 from razar.failure_context import build_failure_context
+from razar.utils.digests import sha256_hex
 from razar.utils.logging import log_invocation
 from tests.handover.support import APP, Agent, House, Server, failure
 
@@ -78,10 +78,10 @@ def test_the_report_holds_what_is_known(tmp_path: Path) -> None:
         "attempt": 2, "agent": "kimi2", "status": "failure", "error": "e", "reason": "a test failed",
     }  # fmt: skip
     assert json.loads(told["context"]) == {"note": {"who": "the operator"}}
-    assert told["files"] == f"src/app.py sha256 {digest(APP.encode())}, {len(APP)} bytes"
+    assert told["files"] == f"src/app.py sha256 {sha256_hex(APP.encode())}, {len(APP)} bytes"
     (source,) = made.task.sources
-    assert (source.path, source.text, source.sha256) == ("src/app.py", APP, digest(APP.encode()))
-    assert made.seen == {"src/app.py": digest(APP.encode())} and made.incomplete == frozenset()
+    assert (source.path, source.text, source.sha256) == ("src/app.py", APP, sha256_hex(APP.encode()))
+    assert made.seen == {"src/app.py": sha256_hex(APP.encode())} and made.incomplete == frozenset()
     assert "src/**" in made.task.instructions and "runpy" in made.task.tests[0]
 
 

@@ -14,7 +14,7 @@ from agents.razar.code_repair import approve, keep, recover, reject, rollback
 from agents.razar.patching import journal, transaction
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.sandbox import CommandLimits
-from agents.razar.patching.tree import digest
+from razar.utils.digests import sha256_hex
 from tests.repair.support import APP, FIX, Mission, content, edit
 from tests.support.waiting import until
 
@@ -39,8 +39,8 @@ async def test_a_patch_that_passes_is_applied_and_recorded(tmp_path: Path) -> No
     (file,) = record["files"]
     assert file == {
         "path": "src/app.py",
-        "sha256_before": digest(APP.encode()),
-        "sha256_after": digest(FIXED.encode()),
+        "sha256_before": sha256_hex(APP.encode()),
+        "sha256_after": sha256_hex(FIXED.encode()),
     }
     (run,) = record["tests"]
     assert list(run) == ["command", "exit", "seconds"] and run["exit"] == 0
@@ -216,10 +216,10 @@ async def test_a_patch_seen_before_is_refused_unless_it_held(tmp_path: Path) -> 
 
 async def test_a_file_that_changed_after_the_agent_saw_it_is_left_alone(tmp_path: Path) -> None:
     mission = Mission(tmp_path)
-    outcome = await mission.repair(edit(), seen={"src/app.py": digest(b"something else")})
+    outcome = await mission.repair(edit(), seen={"src/app.py": sha256_hex(b"something else")})
     assert outcome.status == "rejected" and outcome.passing
     assert "changed after the agent had seen it" in outcome.reason
-    assert await mission.repair(edit(), seen={"src/app.py": digest(APP.encode())})
+    assert await mission.repair(edit(), seen={"src/app.py": sha256_hex(APP.encode())})
 
 
 async def test_secrets_do_not_reach_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.razar.patching.edits import by_path, new_text
-from agents.razar.patching.globs import matches
+from agents.razar.patching.globs import matches, reaches
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.unified_diff import edits_of_diff
 from agents.razar.proposals.proposal import Edit
@@ -182,3 +182,33 @@ def test_whatever_is_not_plainly_a_change_of_text_is_refused(diff: str) -> None:
 )
 def test_globs(pattern: str, yes: str, no: str) -> None:
     assert matches(yes, pattern) and not matches(no, pattern)
+
+
+NAMES = st.sampled_from(["a", "b", "src", "a.py", "[ab]"])
+PARTS = st.sampled_from(["a", "src", "*", "**", "?", "[ab]", "s*", "a.py", "*.py", "a**", "[!a]"])
+
+
+@settings(max_examples=1000, deadline=None)
+@given(names=st.lists(NAMES, min_size=2, max_size=4), parts=st.lists(PARTS, min_size=1, max_size=4))
+def test_every_folder_on_the_way_to_a_file_that_is_covered_is_reached(
+    names: list[str], parts: list[str]
+) -> None:
+    pattern = "/".join(parts)
+    if matches("/".join(names), pattern):
+        for end in range(1, len(names)):
+            assert reaches("/".join(names[:end]), [pattern])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("src/*.py", "src", "src/x"),
+        ("src/**/a.py", "src/x/y", "srcs"),
+        ("src", "src/x", "sr"),
+        ("./src/", "src", "x"),
+        (".", "x/y", ""),
+        ("*/a/b.py", "x/a", "x/b"),
+    ],
+)
+def test_folders_that_no_file_can_be_covered_in_are_not_reached(pattern: str, yes: str, no: str) -> None:
+    assert reaches(yes, [pattern]) and not (no and reaches(no, [pattern]))

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.agent import Sent, Source, Task
-from agents.razar.disclosure.masking import Masked, digest, masked
+from agents.razar.disclosure.masking import Masked, masked
 from agents.razar.disclosure.sources import Frame, Shown, frames_in, sources_for
 from razar.config.model import Component
 from razar.issues.classes import Issue
+from razar.utils.digests import sha256_hex
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import neutralise
 
@@ -181,4 +182,4 @@ def _file(file: Shown) -> str:
 
 def _sent(what: str, part: Masked, to: str) -> Sent:
     data = part.text.encode("utf-8", "backslashreplace")
-    return Sent(what=what, to=to, size=len(data), sha256=digest(data), masked=part.places)
+    return Sent(what=what, to=to, size=len(data), sha256=sha256_hex(data), masked=part.places)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import NamedTuple
+from msgspec import Struct
 
 from razar.utils.redaction import MASK, redact, redact_source
 
-__all__ = ["Masked", "digest", "masked", "masked_source"]
+__all__ = ["Masked", "masked", "masked_source"]
 
 
-class Masked(NamedTuple):
+class Masked(Struct, frozen=True):
     """A text without secrets, and in how many places there were some."""
 
     text: str
@@ -32,8 +31,3 @@ def _counted(before: str, after: str) -> Masked:
         return Masked(after, 0)
     # What was removed without a trace (the user-info of a URL) counts as one place.
     return Masked(after, max(1, after.count(MASK) - before.count(MASK)))
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return sha256(data).hexdigest()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agents.razar.disclosure.masking import masked_source
-from agents.razar.patching import content, globs, names
+from agents.razar.patching import globs, names
+from agents.razar.patching.decoding import decode
+from agents.razar.patching.left_out import left_out
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.scratch import left_out
 from agents.razar.patching.tree import Tree
+from razar.utils.patterns import Pattern
 
 __all__ = ["Frame", "Shown", "frames_in", "in_place", "learn_from", "sources_for"]
 
@@ -23,13 +24,13 @@ _FILE = 1 << 20
 #: Characters beyond what is shown that are looked at for secrets.
 _MARGIN = 4000
 
-_PYTHON = re.compile(
-    r'File "(?P<path>[^"]{1,1000})", line (?P<line>\d{1,7})(?:, in (?P<function>[^\s]{1,100}))?'
+_PYTHON = Pattern(
+    r'File "(?P<path>[^"]{1,1000})", line (?P<line>\d{1,7})(?:, in (?P<function>[^\s]{1,100}))?', 'File "'
 )
-_OTHER = re.compile(r"(?<![\w@./+-])(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)")
+_OTHER = Pattern(r"(?<![\w@./+-])(?P<path>[\w@./+-]{1,500}\.[A-Za-z]{1,5}):(?P<line>\d{1,7})(?!\d)", ":")
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True):
     """A place in a file of the mission, relative to its folder."""
 
     path: str
@@ -113,15 +114,16 @@ def _files(root: str, logs: str, paths: tuple[str, ...]) -> Iterator[str]:
     seen = 0
     hidden = os.path.realpath(logs)
     for folder, inner, files in os.walk(root):
+        above = "" if folder == root else os.path.relpath(folder, root) + "/"
         inner[:] = sorted(
             name
             for name in inner
             if not left_out(name)
             and not name.startswith(".")
+            and globs.reaches(above + name, paths)
             and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
             and os.path.realpath(os.path.join(folder, name)) != hidden
         )
-        above = "" if folder == root else os.path.relpath(folder, root) + "/"
         for name in sorted(files):
             seen += 1
             if seen > _LOOKED_AT:
@@ -138,7 +140,7 @@ def _read(tree: Tree, path: str, limit: int) -> Shown | None:
         existing = tree.read(path, limit=_FILE)
         if existing is None:
             return None
-        text = content.decode(path, existing.data)
+        text = decode(path, existing.data)
     except (Refusal, OSError):
         return None
     # What will not be shown need not be searched, but for a margin, so that no secret is cut in two.
@@ -148,7 +150,7 @@ def _read(tree: Tree, path: str, limit: int) -> Shown | None:
         end = done.text.rfind("\n", 0, limit) + 1
         if end == 0:
             return None  # Less than a line of it fits.
-        done = done._replace(text=done.text[:end])
+        done = replace(done, text=done.text[:end])
     return Shown(
         path=path,
         text=done.text,

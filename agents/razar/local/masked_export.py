@@ -11,8 +11,9 @@ from msgspec import Struct
 from agents.razar.agent import Sent
 from agents.razar.errors import ConfigurationError, ProposalRefusedError
 from agents.razar.local.text_changes import Shown, edits_between
+from agents.razar.patching.left_out import left_out
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.scratch import Limits, export, left_out
+from agents.razar.patching.scratch import Limits, export
 from agents.razar.proposals.proposal import EDITS_LIMIT, Edit
 from agents.razar.providers.material import receipt
 from razar.utils.redaction import MASK, redact

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from agents.razar.patching.refusal import Refusal
 
-__all__ = ["check_characters", "check_kept", "check_parse", "decode", "is_filler"]
+__all__ = ["check_characters", "check_kept", "check_parse", "is_filler"]
 
 # Characters that change the order in which text is shown (Unicode TR 36, 3.1), or do not show at all.
 _DECEIVING = re.compile("[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
@@ -21,16 +21,6 @@ _HEALTH_NAME = re.compile(
     r"(?i)_*(?:is_?|get_?|do_?|check_?|handle_?|on_?)?"
     r"(?:health(?:z|y)?(?:_?check|_?handler|_?probe)?|healthz|readyz?|readiness|livez|liveness|alive)_*(?:check|handler|probe)?"
 )
-
-
-def decode(path: str, data: bytes) -> str:
-    """The text of a file; refuses what is no text."""
-    if b"\0" in data:
-        raise Refusal(f"{path!a} is binary")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise Refusal(f"{path!a} is binary or not in UTF-8 (byte {error.start})") from None
 
 
 def check_characters(path: str, before: str | None, after: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["allowed", "matches"]
+__all__ = ["allowed", "matches", "reaches"]
+
+_WILD = re.compile(r"[*?\[]")
 
 
 def allowed(path: str, patterns: tuple[str, ...]) -> bool:
@@ -19,9 +22,29 @@ def matches(path: str, pattern: str) -> bool:
     A pattern without wildcards covers a file, or everything in a folder.
     """
     pattern = pattern.removeprefix("./").rstrip("/")
-    if not re.search(r"[*?\[]", pattern):
+    if not _WILD.search(pattern):
         return path == pattern or path.startswith(f"{pattern}/") or pattern == "."
     return _compiled(pattern).fullmatch(path) is not None
+
+
+def reaches(folder: str, patterns: Iterable[str]) -> bool:
+    """Tell whether one of the globs can cover a file below a folder: others need not be looked into."""
+    names = folder.split("/")
+    return any(_leads(names, pattern.removeprefix("./").rstrip("/")) for pattern in patterns)
+
+
+def _leads(names: list[str], pattern: str) -> bool:
+    parts = pattern.split("/")
+    wild = _WILD.search(pattern) is not None
+    for number, name in enumerate(names):
+        if number == len(parts):
+            return not wild  # Without wildcards it covers all that is in it.
+        part = parts[number]
+        if part == "**" or pattern == ".":
+            return True
+        if name != part and not (wild and _compiled(part).fullmatch(name)):
+            return False
+    return len(names) < len(parts) or not wild
 
 
 @lru_cache(maxsize=256)

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.tree import digest
 from razar.utils import files
+from razar.utils.digests import sha256_hex
 
 if TYPE_CHECKING:
     from agents.razar.patching.policy import Change
@@ -171,7 +171,7 @@ def stored(logs: str, id: str, kind: Literal["original", "patched"], number: int
     """One version of a file as it was put by. Raises Refusal if it is damaged, OSError."""
     path = os.path.join(folder_of(logs, id), kind, str(number))
     data = files.read_limited(path, LIMIT)
-    if data is None or digest(data) != sha256:
+    if data is None or sha256_hex(data) != sha256:
         raise Refusal(f"the stored file {path} is damaged")
     return data
 

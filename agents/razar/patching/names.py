@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable
 
 from agents.razar.patching.refusal import Refusal
+from razar.utils.patterns import Pattern
 
 __all__ = ["check_name", "check_purpose", "named_in"]
 
@@ -17,25 +17,33 @@ _NAME_LIMIT = 255
 
 # Compared in lower case: on some file systems .GIT is .git.
 _TEST_FOLDERS = frozenset({"__tests__", "spec", "specs", "test", "testing", "tests"})
-_TEST_FILE = re.compile(r"test_.*|tests?\.[^.]+|.*_test\.[^.]+|.*[.-](?:test|spec)\.[^.]+|conftest\.py")
-_HEALTH_FILE = re.compile(
-    r"(?:.*[_-])?health(?:z|[_-]?checks?|[_-]?handlers?|[_-]?probes?)?|readyz|readiness|livez|liveness|(?:.*[_-])?probes?"
+_TEST_FILE = Pattern(
+    r"test_.*|tests?\.[^.]+|.*_test\.[^.]+|.*[.-](?:test|spec)\.[^.]+|conftest\.py", "test", "spec"
 )
-_DEPENDENCY_FILE = re.compile(
+_HEALTH_FILE = Pattern(
+    r"(?:.*[_-])?health(?:z|[_-]?checks?|[_-]?handlers?|[_-]?probes?)?|readyz|readiness|livez|liveness|(?:.*[_-])?probes?",
+    *("health", "read", "live", "probe"),
+)
+_DEPENDENCY_FILE = Pattern(
     r"(?:.*[_-])?requirements.*\.(?:txt|in)|constraints.*\.txt|pyproject\.toml|setup\.(?:py|cfg)|pipfile|tox\.ini"
     r"|noxfile\.py|pytest\.ini|package\.json|package-lock\.json|npm-shrinkwrap\.json|pnpm-lock\.yaml"
     r"|pnpm-workspace\.yaml|bun\.lockb|cargo\.toml|build\.rs|go\.(?:mod|sum|work)|gemfile|composer\.json"
-    r"|environment\.ya?ml|.*\.lock|.*\.lockfile|.*\.gemspec"
+    r"|environment\.ya?ml|.*\.lock|.*\.lockfile|.*\.gemspec",
+    # Hardly any file of source holds one of these.
+    *(".txt", ".in", ".toml", "setup.", "pipfile", ".ini", "noxfile", ".json", ".y", "build.rs", "go."),
+    *("gemfile", ".lock", ".gemspec"),
 )
-_MISSION_FILE = re.compile(r"boot_config\.json|razar_env\.ya?ml")
-_BUILD_FILE = re.compile(
-    r"(?:gnu)?makefile|justfile|dockerfile.*|.*\.mk|(?:docker-)?compose.*\.ya?ml|jenkinsfile"
+_MISSION_FILES = frozenset({"boot_config.json", "razar_env.yaml", "razar_env.yml"})
+_BUILD_FILE = Pattern(
+    r"(?:gnu)?makefile|justfile|dockerfile.*|.*\.mk|(?:docker-)?compose.*\.ya?ml|jenkinsfile",
+    *("file", ".mk", "compose"),
 )
 #: Run by an interpreter before the program it is asked for, or instead of the text beside them.
-_STARTUP_FILE = re.compile(
-    r"(?:site|user)customize\.py|.*\.(?:pth|pyc|pyo|pyd|so|dylib|dll|exe|whl|egg|jar|class|o|a)"
+_STARTUP_FILE = Pattern(
+    r"(?:site|user)customize\.py|.*\.(?:pth|pyc|pyo|pyd|so|dylib|dll|exe|whl|egg|jar|class|o|a)",
+    *("customize", ".pt", ".pyc", ".pyo", ".pyd", ".so", ".d", ".e", ".whl", ".jar", ".class", ".o", ".a"),
 )
-_INTERPRETER = re.compile(r"(?:python|pypy|node|ruby|perl|php|deno|bun)[0-9.]*|(?:ba|da|z|k)?sh")
+_INTERPRETER = Pattern(r"(?:python|pypy|node|ruby|perl|php|deno|bun)[0-9.]*|(?:ba|da|z|k)?sh")
 _RUNNERS = frozenset("ava bats jest mocha nose2 phpunit pytest py.test rspec tap tox unittest vitest".split())
 _STORE_FOLDERS = frozenset(
     {"__pycache__", "githooks", "missions", "node_modules", "razar_env.lock", "site-packages"}
@@ -53,7 +61,7 @@ def check_name(path: str) -> None:
         raise Refusal(f"the path {shown} holds a backslash; folders are parted by /")
     if path.startswith(("/", "~")):
         raise Refusal(f"the path {shown} is absolute; it must be relative to the mission folder")
-    if unicodedata.normalize("NFC", path) != path or unicodedata.normalize("NFKC", path) != path:
+    if not path.isascii() and not _is_normal(path):
         raise Refusal(f"the path {shown} is not in the normal form of Unicode: it looks like another name")
     for name in path.split("/"):
         if name in ("", ".", ".."):
@@ -68,6 +76,12 @@ def check_name(path: str) -> None:
             raise Refusal(f"the path {shown} holds a colon")
 
 
+def _is_normal(path: str) -> bool:
+    import unicodedata
+
+    return all(unicodedata.normalize(form, path) == path for form in ("NFC", "NFKC"))
+
+
 def check_purpose(path: str, *, new: bool) -> None:
     """Refuse files that judge, build or start the component instead of being its source."""
     lower = path.lower()
@@ -79,7 +93,7 @@ def check_purpose(path: str, *, new: bool) -> None:
         raise Refusal(f"{shown} is a test; a repair may not change what judges it")
     if any(_HEALTH_FILE.fullmatch(name.split(".")[0]) for name in (*folders, file)):
         raise Refusal(f"{shown} is a probe or health handler; a repair may not change what judges it")
-    if _DEPENDENCY_FILE.fullmatch(file) or _MISSION_FILE.fullmatch(file) or _BUILD_FILE.fullmatch(file):
+    if _DEPENDENCY_FILE.fullmatch(file) or file in _MISSION_FILES or _BUILD_FILE.fullmatch(file):
         raise Refusal(f"{shown} is a dependency, lock, build or mission file; agents may not change those")
     if _STARTUP_FILE.fullmatch(file):
         raise Refusal(f"{shown} is of a kind that is run before, or instead of, the component's source")

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from agents.razar.patching import content, globs, names
+from agents.razar.patching.decoding import decode
 from agents.razar.patching.edits import by_path, new_text
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.tree import Tree, digest
+from agents.razar.patching.tree import Tree
 from agents.razar.proposals.proposal import Edit, Proposal
+from razar.utils.digests import sha256_hex
 
 __all__ = ["Change", "PatchPolicy", "changes", "diff_of"]
 
@@ -47,11 +49,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
     @property
     def sha256_before(self) -> str | None:
-        return None if self.before is None else digest(self.before)
+        return None if self.before is None else sha256_hex(self.before)
 
     @property
     def sha256_after(self) -> str:
-        return digest(self.after)
+        return sha256_hex(self.after)
 
 
 def changes(
@@ -118,7 +120,7 @@ def _change(tree: Tree, path: str, edits: list[Edit], policy: PatchPolicy, seen:
     names.check_purpose(path, new=existing is None)
     if path in seen and seen[path] != (existing.sha256 if existing else ""):
         raise Refusal(f"{path!a} was changed after the agent had seen it", passing=True)
-    before = content.decode(path, existing.data) if existing else None
+    before = decode(path, existing.data) if existing else None
     text = new_text(path, before, edits)
     content.check_characters(path, before, text)
     try:

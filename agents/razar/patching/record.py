@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
 
 from razar.utils import files
+from razar.utils.digests import sha256_hex
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import redact
 from razar.utils.times import utc_micro
@@ -91,7 +91,7 @@ def shortened(diff: str) -> str:
 def key_of(component: str, changed: Iterable[FileDigests]) -> str:
     """Identify a patch: the same change of the same bytes. In other bytes it may do something else."""
     parts = sorted((file.path, file.sha256_before, file.sha256_after) for file in changed)
-    return sha256(msgspec.json.encode([component, parts])).hexdigest()
+    return sha256_hex(msgspec.json.encode([component, parts]))
 
 
 def tried(logs: str, key: str) -> str | None:

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from agents.razar.patching.policy import Change
+from agents.razar.patching.left_out import INSTALLED, left_out
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.tree import digest
+from razar.utils.digests import sha256_hex
 
-__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "left_out", "remove"]
+if TYPE_CHECKING:
+    from agents.razar.patching.policy import Change
 
-#: Folders of installed software: not copied. A sandbox that can shows the real ones, read-only.
-_INSTALLED = frozenset({".razar", "node_modules"})
-_LEFT_OUT = frozenset(
-    {
-        ".aws", ".bzr", ".git", ".gnupg", ".hg", ".hypothesis", ".kube", ".mypy_cache", ".netrc", ".npmrc", ".opencode",
-        ".pgpass", ".pypirc", ".pytest_cache", ".ruff_cache", ".ssh", ".svn", "__pycache__",
-        "AGENTS.md", "CLAUDE.md", "credentials.json",
-    }
-)  # fmt: skip
-_LEFT_OUT_GLOBS = (
-    ".env*",
-    "*.key",
-    "*.p12",
-    "*.pem",
-    "*.pfx",
-    "*.pyc",
-    "id_ecdsa*",
-    "id_ed25519*",
-    "id_rsa*",
-    "opencode.json*",
-)
-_LEFT_OUT_LIKE = re.compile("|".join(map(fnmatch.translate, _LEFT_OUT_GLOBS)))
+__all__ = ["Limits", "altered", "export", "lay", "left_in_place", "remove"]
+
 _COPY_AT_ONCE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -126,11 +106,6 @@ class _Copy:
             os.close(reading)
 
 
-def left_out(name: str) -> bool:
-    """Whether a file or folder of this name is never copied, nor shown to an agent."""
-    return name in _LEFT_OUT or name in _INSTALLED or _LEFT_OUT_LIKE.match(name) is not None
-
-
 def _link(name: str, source: int, target: int) -> None:
     """Copy a link that stays among its neighbours; others could lead to the real files."""
     where = os.readlink(name, dir_fd=source)
@@ -190,7 +165,7 @@ def altered(target: str, changes: Iterable[Change]) -> list[str]:
     for change in changes:
         try:
             with open(os.path.join(target, change.path), "rb") as file:
-                same = digest(file.read(len(change.after) + 1)) == change.sha256_after
+                same = sha256_hex(file.read(len(change.after) + 1)) == change.sha256_after
         except OSError:
             same = False
         if not same:
@@ -204,7 +179,7 @@ def left_in_place(root: str) -> Iterator[str]:
         path = os.path.join(root, name)
         if os.path.islink(path) or not os.path.isdir(path):
             continue
-        if name in _INSTALLED or os.path.exists(os.path.join(path, "pyvenv.cfg")):
+        if name in INSTALLED or os.path.exists(os.path.join(path, "pyvenv.cfg")):
             yield name
 
 

@@ -22,8 +22,9 @@ from agents.razar.patching.journal import (
     stored,
 )
 from agents.razar.patching.refusal import Refusal
-from agents.razar.patching.tree import Tree, digest
+from agents.razar.patching.tree import Tree
 from razar.utils import files
+from razar.utils.digests import sha256_hex
 
 __all__ = ["apply", "keep", "recover", "rollback"]
 
@@ -298,7 +299,7 @@ def _digest_of(folder: int, name: str) -> str | None:
     except OSError:
         return None
     with open(fd, "rb") as file:
-        return digest(file.read(LIMIT))
+        return sha256_hex(file.read(LIMIT))
 
 
 def _save(logs: str, id: str, number: int, folder: int, name: str) -> None:

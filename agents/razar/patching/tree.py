@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from hashlib import sha256
 
 from msgspec import Struct
 
 from agents.razar.patching.refusal import Refusal
+from razar.utils.digests import sha256_hex
 
-__all__ = ["Existing", "Tree", "digest"]
+__all__ = ["Existing", "Tree"]
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -24,11 +24,6 @@ class Existing(Struct, frozen=True, kw_only=True):
     mode: int
     uid: int
     gid: int
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return sha256(data).hexdigest()
 
 
 class Tree:
@@ -97,7 +92,7 @@ class Tree:
         if len(data) > limit:
             raise Refusal(f"{path!a} has more than {limit} bytes, the limit for a file")
         mode = stat.S_IMODE(held.st_mode)
-        return Existing(data=data, sha256=digest(data), mode=mode, uid=held.st_uid, gid=held.st_gid)
+        return Existing(data=data, sha256=sha256_hex(data), mode=mode, uid=held.st_uid, gid=held.st_gid)
 
     def check_spelling(self, path: str) -> None:
         """Refuse a path that is spelled otherwise on the disk, or differs from a neighbour in case alone.

@@ -6,6 +6,7 @@ The form is ours; the tool's envelope is that of chat completions
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Annotated, Any
 
@@ -85,44 +86,13 @@ class Proposal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def tool() -> dict[str, Any]:
-    """Return the tool for the ``tools`` of a chat request; its schema is made from the types."""
+    """Return the tool for the ``tools`` of a chat request."""
     made: dict[str, Any] = msgspec.json.decode(_encoded())
     return made
 
 
 @cache
 def _encoded() -> bytes:
-    schema = msgspec.json.schema(Proposal)
-    made = {
-        "type": "function",
-        "function": {
-            "name": TOOL,
-            "description": "Propose the smallest patch that repairs the failed component. Call it exactly once.",
-            "parameters": _inlined(schema, schema["$defs"]),
-        },
-    }
-    return msgspec.json.encode(made)
-
-
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """Put definitions where they are referred to: not every model server follows references."""
-    if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "anyOf" in schema:
-        # What may be null may be left out; null itself is taken and need not be offered.
-        return _inlined(next(form for form in schema["anyOf"] if form != {"type": "null"}), definitions)
-    return {
-        key: _inlined(value, definitions)
-        for key, value in schema.items()
-        if key not in ("$defs", "default") and not (key == "title" and isinstance(value, str))
-    } | ({"description": text} if (text := _said(schema)) else {})
-
-
-def _said(schema: dict[str, Any]) -> str | None:
-    # The docstring of a struct arrives as its description, with line breaks of the source.
-    text = schema.get("description")
-    return " ".join(text.split()) if isinstance(text, str) else None
+    # Made from the types by agents.razar.proposals.schema: that takes longer than to read it.
+    with open(os.path.join(os.path.dirname(__file__), "tool.json"), "rb") as file:
+        return file.read()

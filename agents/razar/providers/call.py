@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from msgspec import Struct
 
 from agents.razar.errors import BrokenConnectionError, ConfigurationError
 from agents.razar.web.endpoint import Target, parse
-from agents.razar.web.error_table import explain
 from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 
@@ -81,6 +79,8 @@ def call(
         limits=Limits(total=time_limit),
     )
     if not 200 <= answer.status < 300:
+        from agents.razar.web.error_table import explain
+
         raise explain(name, target.shown, answer.status, answer.headers, answer.body, keys)
     info = {
         "endpoint": target.shown,
@@ -96,7 +96,7 @@ def checked_key(token: str | None, provider: Provider) -> str | None:
     token = token.strip() if token else None
     if not token:
         return None
-    if not re.fullmatch(r"[\x21-\x7e]+", token):
+    if not (token.isascii() and token.isprintable() and " " not in token):
         raise ConfigurationError(f"{provider.key_variable} holds a character that no HTTP header can carry")
     return token
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import re
-import secrets
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
 from agents.razar.agent import Sent, Source, Task
+from razar.utils.digests import sha256_hex
 from razar.utils.redaction import MASK
 
 __all__ = ["material", "receipt", "receipts", "shortened"]
@@ -23,7 +23,7 @@ _SHORT_SOURCES = 24_000
 
 def material(task: Task, *, files: bool = True) -> str:
     """The report, the files (unless the agent reads them itself) and the rules for a patch."""
-    mark = secrets.token_hex(8)
+    mark = os.urandom(8).hex()
     parts = [f"Component: {task.component}. Attempt {task.attempt}.", _block("report", mark, task.report)]
     if files:
         parts += [_block("file", mark, source.text, source.path) for source in task.sources]
@@ -65,7 +65,7 @@ def receipt(what: str, to: str, data: bytes, masked: int | None = None) -> Sent:
         what=what,
         to=to,
         size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256_hex(data),
         masked=data.count(MASK.encode()) if masked is None else masked,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from agents.razar.web.endpoint import Target
+from razar.utils.patterns import Pattern
 
 __all__ = ["HOSTED_MODEL", "hosted", "refused_parameter", "sampling", "without"]
 
@@ -17,7 +18,7 @@ HOSTED_MODEL = "kimi-k2.6"
 _ANSWER = 8192
 _ANSWER_THINKING = 32_768
 #: The hosts of Moonshot, and models as it names them there: they fix the sampling themselves.
-_HOSTED = re.compile(r"(?:.+\.)?(?:moonshot\.(?:ai|cn)|kimi\.com)")
+_HOSTED = Pattern(r"(?:.+\.)?(?:moonshot\.(?:ai|cn)|kimi\.com)", "moonshot", "kimi")
 _FIXED = re.compile(r"(?i)(?:.*/)?kimi-(?:k2\.\d|k[3-9]|for-coding|latest|k2-thinking).*|k[3-9]")
 
 #: What can be done without, and what may stand in its place.

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.razar.agent import Sent, Suggestion, Task
 from agents.razar.errors import AgentError, AgentTimeoutError, TooLongError
 from agents.razar.proposals.proposal import Proposal
-from agents.razar.proposals.tool_calls import read_proposal
 from agents.razar.providers.call import Provider, checked_key, headers_for, reply_of
 from agents.razar.providers.material import receipt, receipts, shortened
 from agents.razar.providers.profiles import refused_parameter, without
 from agents.razar.web.endpoint import completed, parse
-from agents.razar.web.error_table import explain
 from agents.razar.web.own_keys import OwnKeys
 from razar.utils.encoding import encode_json
 from razar.utils.redaction import one_line
+
+if TYPE_CHECKING:
+    from agents.razar.web.http_post import Answer
 
 __all__ = ["Remote"]
 
@@ -56,19 +57,29 @@ class Remote(ABC):
 
     def read(self, reply: Any) -> Proposal:
         """The proposal in a reply. Raises ProposalRefusedError."""
+        from agents.razar.proposals.tool_calls import read_proposal
+
         return read_proposal(reply, self._keys)
+
+    def _error(self, answer: Answer) -> AgentError:
+        from agents.razar.web.error_table import explain
+
+        return explain(
+            self._provider.name, self.endpoint, answer.status, answer.headers, answer.body, self._keys
+        )
 
     async def propose(self, task: Task, *, seconds: float) -> Suggestion:
         """See :meth:`agents.razar.agent.RepairAgent.propose`."""
         return await _Question(self, seconds).ask(task)
 
-    async def _post(self, body: bytes, headers: dict[str, str], seconds: float) -> Any:
+    async def _post(self, body: bytes, headers: dict[str, str], seconds: float) -> Answer:
+        from agents.razar.parts import load_beside
         from agents.razar.web.http_async import post
         from agents.razar.web.http_post import Limits
 
         # A model may think until the deadline, then send: only the whole is limited.
         limits = Limits(total=seconds, receive=seconds)
-        return await post(self._target, headers=headers, body=body, limits=limits)
+        return await post(self._target, headers=headers, body=body, limits=limits, sent=load_beside)
 
 
 class _Question:
@@ -120,9 +131,7 @@ class _Question:
             if 200 <= answer.status < 300:
                 break
             name = refused_parameter(answer.status, answer.body, payload)
-            error = explain(
-                agent._provider.name, agent.endpoint, answer.status, answer.headers, answer.body, agent._keys
-            )
+            error = agent._error(answer)
             if name is None or isinstance(error, TooLongError) or len(agent._refused) >= _DROPPED:
                 raise error
             agent._refused.append((name, answer.body[:4000]))
@@ -131,7 +140,7 @@ class _Question:
         self._count(reply)
         return reply
 
-    async def _exchange(self, task: Task, body: bytes, headers: dict[str, str]) -> Any:
+    async def _exchange(self, task: Task, body: bytes, headers: dict[str, str]) -> Answer:
         agent = self._agent
         left = self._end - self._loop.time()
         if left <= 0:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from agents.razar.attempts import Say
-from agents.razar.patching.record import FileDigests
 from agents.razar.proposals.proposal import Proposal
 from razar.utils.redaction import one_line, redact, redact_source
+
+if TYPE_CHECKING:
+    from agents.razar.patching.record import FileDigests
 
 __all__ = ["Memory", "Remembered", "patch_repair", "proposal_of"]
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from msgspec import Struct
 
 from agents.razar.errors import ConfigurationError
+from razar.utils.patterns import Pattern
 from razar.utils.redaction import redact
 
 __all__ = ["Target", "base", "completed", "parse"]
 
-_BASE = re.compile(r"v\d+\w*")
+_BASE = Pattern(r"v\d+\w*", "v")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
 
 
@@ -87,7 +88,7 @@ def _basic(parts: SplitResult) -> str | None:
     if parts.username is None:
         return None
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return "Basic " + b64encode(pair.encode()).decode()
+    return "Basic " + b2a_base64(pair.encode(), newline=False).decode()
 
 
 def completed(url: str | None, suffix: str) -> str:

@@ -17,12 +17,19 @@ _Result = TypeVar("_Result")
 _LEAVE = 2.0
 
 
-async def post(target: Target, *, headers: Mapping[str, str], body: bytes, limits: Limits) -> Answer:
+async def post(
+    target: Target,
+    *,
+    headers: Mapping[str, str],
+    body: bytes,
+    limits: Limits,
+    sent: Callable[[], None] = lambda: None,
+) -> Answer:
     """POST; see :func:`agents.razar.web.http_post.exchange`. Cancelling it closes the connection."""
     handle = Handle()
 
     def work() -> Answer:
-        return exchange("POST", target, headers=headers, body=body, limits=limits, handle=handle)
+        return exchange("POST", target, headers=headers, body=body, limits=limits, handle=handle, sent=sent)
 
     return await in_thread(work, handle.cancel)
 

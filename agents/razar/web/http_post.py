@@ -1,9 +1,9 @@
 """One HTTP exchange with an agent or a connector: the only module here that speaks HTTP.
 
-It is http.client on a socket of our own. A client library would be imported by every process that may
-have to repair something, and libraries limit the time of a phase or of one read, while an endless
-answer of one byte a second must end at a deadline for the whole. Another client fits behind
-``exchange`` without a change anywhere else.
+The request is written here and the answer read by http.client, on a socket of our own. A client
+library would be imported by every process that may have to repair something, and libraries limit the
+time of a phase or of one read, while an endless answer of one byte a second must end at a deadline for
+the whole. Another client fits behind ``exchange`` without a change anywhere else.
 
 Redirects are not followed, proxies of the environment are not used, TLS is verified against the
 system's authorities (or those of SSL_CERT_FILE), every answer has a largest size.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -45,8 +45,11 @@ def exchange(
     body: bytes | None = None,
     limits: Limits | None = None,
     handle: Handle | None = None,
+    sent: Callable[[], None] = lambda: None,
 ) -> Answer:
     """Send one request and return the answer, whatever its status; ``handle`` can end it from elsewhere.
+
+    ``sent`` is called once the request is on its way.
 
     Raises AgentTimeoutError, UnreachableError, TLSFailedError, BrokenConnectionError and
     AnswerTooLargeError; their messages hold neither headers nor body.
@@ -58,7 +61,7 @@ def exchange(
         connection = _connect(target, clock, limits)
         if target.secure:
             connection = _secure(connection, target, clock, limits)
-        return _converse(connection, method, target, headers, body, clock, limits)
+        return _converse(connection, method, target, headers, body, clock, limits, sent)
     except TimeoutError:
         raise clock.passed() from None
     finally:
@@ -102,13 +105,20 @@ def _close(connection: socket.socket | None) -> None:
 def _resolve(target: Target, clock: Clock) -> list[Any]:
     import threading
 
+    # As bytes, a name in ASCII does not load the tables of IDNA.
+    host = target.host.encode() if target.host.isascii() else target.host
+    try:
+        # An address needs no look-up, and no thread for it.
+        return socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        pass
     found: list[Any] = []
     fault: list[OSError | UnicodeError] = []
     over, done = threading.Event(), threading.Event()
 
     def look_up() -> None:
         try:
-            found.extend(socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM))
+            found.extend(socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             fault.append(error)
         done.set()
@@ -155,21 +165,46 @@ def _converse(
     body: bytes | None,
     clock: Clock,
     limits: Limits,
+    sent: Callable[[], None],
 ) -> Answer:
-    from http.client import HTTPConnection, HTTPException
-
     wire = Wire(connection, clock, limits)
-    client = HTTPConnection(target.host, target.port)
-    client.auto_open = 0
-    client.sock = wire
-    answer = None
     try:
         clock.enter("sending the request", limits.send)
-        client.request(
-            method, target.path, body, {**headers, "Host": target.authority, "Connection": "close"}
-        )
+        wire.sendall(_request(method, target, headers, body))
+        sent()
         clock.enter("waiting for the answer", limits.total)
-        answer = client.getresponse()
+        return _answer(wire, method, target, clock, limits)
+    except TimeoutError:
+        raise
+    except ConnectionError:
+        raise BrokenConnectionError(f"{target.shown}: the connection broke") from None
+    except ValueError:
+        raise BrokenConnectionError(f"{target.shown}: what answers does not keep to HTTP") from None
+    except OSError as fault:
+        raise BrokenConnectionError(
+            f"{target.shown}: the connection broke ({fault.strerror or 'closed'})"
+        ) from None
+
+
+def _request(method: str, target: Target, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """The bytes of a request. Raises ValueError for a header that would end before its end."""
+    fields = {"Host": target.authority, "Accept-Encoding": "identity", "Connection": "close", **headers}
+    if body is not None:
+        fields["Content-Length"] = str(len(body))
+    lines = [f"{method} {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    if any(not line.isprintable() for line in lines):
+        raise ValueError("a control character in the head of a request")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+def _answer(wire: Wire, method: str, target: Target, clock: Clock, limits: Limits) -> Answer:
+    """Receive the answer. Raises ValueError for what is no HTTP."""
+    # Loaded while the service thinks: it takes longer than all that was done before.
+    from http.client import HTTPException, HTTPResponse
+
+    answer = HTTPResponse(wire, method=method)  # type: ignore[arg-type]
+    try:
+        answer.begin()
         clock.enter("receiving the answer", limits.receive)
         if (answer.length or 0) > limits.answer:
             raise wire.too_large()
@@ -186,17 +221,9 @@ def _converse(
             body=received,
             seconds=time.monotonic() - clock.began,
         )
-    except TimeoutError:
-        raise
     except ConnectionError:
-        raise BrokenConnectionError(f"{target.shown}: the connection broke") from None
-    except (HTTPException, ValueError):
-        raise BrokenConnectionError(f"{target.shown}: what answers does not keep to HTTP") from None
-    except OSError as fault:
-        raise BrokenConnectionError(
-            f"{target.shown}: the connection broke ({fault.strerror or 'closed'})"
-        ) from None
+        raise
+    except HTTPException as fault:
+        raise ValueError("no HTTP") from fault
     finally:
-        if answer is not None:
-            answer.close()
-        client.close()
+        answer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -57,7 +57,7 @@ def _forms(key: str) -> set[str]:
     forms = {key, quote(key, safe="", errors="replace"), data.hex(), data.hex().upper()}
     for before in range(3):
         # Inside a longer text the first and last characters also depend on the neighbours.
-        coded = b64encode(b"\0" * before + data).decode()
+        coded = b2a_base64(b"\0" * before + data, newline=False).decode()
         start = (0, 2, 3)[before]
         spare = (before + len(data)) % 3
         core = coded[start : len(coded) - (0, 3, 2)[spare]] if spare else coded[start:]
