@@ -33,6 +33,8 @@ READER = """
     while not seen or seen[-1] < int(sys.argv[2]):
         answer = bundle.query("afar", limit=1000, deadline=20)
         assert answer["failed_layers"] == {}, answer
+        if not seen:
+            print("reading", flush=True)
         seen.append(len(answer["hits"]))
     print(seen == sorted(seen), len(seen) > 1)
 """
@@ -67,6 +69,8 @@ def test_readers_see_what_a_writer_writes_while_it_writes(tmp_path: Path) -> Non
     path = tmp_path / "memory.db"
     MemoryBundle(path).initialize()
     readers = [start(READER, path, 150) for _ in range(2)]
+    for reader in readers:
+        assert reader.stdout is not None and reader.stdout.readline() == "reading\n"
     writer = start(WRITER, path, "one", 150)
     assert len(finish(writer).splitlines()) == 150
     assert [finish(reader).split() for reader in readers] == [["True", "True"]] * 2
