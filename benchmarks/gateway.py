@@ -1,11 +1,18 @@
 """The gateway beside the litellm proxy: the same servant, the same load, in one run.
 
-    python -m benchmarks.gateway [--litellm PATH | --alone] [--seconds 5] [--connections 16] [--json]
+    python -m benchmarks.gateway [--litellm PATH | --alone] [--seconds 1.5] [--rounds 5] [--connections 16]
+                                 [--json] [--write docs/gateway.md]
 
 The proxy is installed into an environment of its own below ``target``, once; ``--litellm`` takes a program that
 is there already. The servant and the load generator are ``neoabzu_crates/crown/examples/load.rs``, built with
-cargo. First each server is asked as much as it can answer; then at half of that, and the servant itself at the
-same rate, which gives the latency that the server adds.
+cargo. They run on the same processors as the server that is measured.
+
+Each server is first asked as much as it can answer, every connection anew as soon as it has its answer. Then it
+is asked half of that, each request at an instant fixed beforehand, from which its latency counts: a stall delays
+and counts all that was due meanwhile. The same is asked of the servant itself right after, and the difference of
+the two is the latency that the server adds. That is done several times; what is told are medians, and for the
+99th percentile the least and the most as well. *processor* is the time that all threads and processes of the
+server spend on a request at that rate, in the kernel too.
 """
 
 from __future__ import annotations
@@ -25,6 +32,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 PEER = "litellm[proxy]==1.108.7"
 #: Both servers ask for it: the proxy does not start without one.
 TOKEN = f"sk-{secrets.token_hex(24)}"
+BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
 
 def built() -> str:
@@ -122,11 +132,31 @@ def until_it_answers(port: int, process: subprocess.Popen[str], timeout: float =
     sys.exit(f"{process.args!r} does not answer")
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that is measured, with all processes of its session."""
+
+    port: int
+    session: int
+
+    def processor(self) -> float:
+        """The time its processes have spent, in seconds."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:  # It has ended.
+                continue
+            if int(fields[3]) == self.session:
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Bench:
     """One run: the load generator, the servant, and what was measured."""
 
-    def __init__(self, load: str, seconds: float, connections: int) -> None:
-        self.load, self.seconds, self.connections = load, seconds, connections
+    def __init__(self, load: str, seconds: float, rounds: int, connections: int) -> None:
+        self.load, self.seconds, self.rounds, self.connections = load, seconds, rounds, connections
 
     def ask(self, port: int, rate: float = 0, seconds: float | None = None) -> dict[str, float]:
         arguments = [
@@ -145,23 +175,40 @@ class Bench:
             sys.exit(f"{result['errors']:.0f} requests failed: {done.stdout}")
         return result
 
-    def measure(self, port: int, servant: int) -> dict[str, float]:
-        """Ask as much as possible, then at half of that, beside the servant itself at the same rate."""
-        self.ask(port, seconds=min(2, self.seconds))
-        most = self.ask(port)
+    def measure(self, server: Server, servant: int) -> dict[str, float]:
+        """Ask as much as possible, then half of that, in turn with the servant itself at the same rate."""
+        self.ask(server.port, seconds=min(2, self.seconds))
+        most = self.ask(server.port, seconds=2 * self.seconds)
         half = most["rate"] / 2
-        at_half, alone = self.ask(port, half), self.ask(servant, half)
+        rounds = [self.round(server, servant, half) for _ in range(self.rounds)]
+        middle = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+        tails = [each["added_p99_ms"] for each in rounds]
         return {
             "requests_per_second": most["rate"],
             "half_rate": half,
-            "p50_ms": at_half["p50"] * 1000,
-            "p99_ms": at_half["p99"] * 1000,
-            "added_p50_ms": (at_half["p50"] - alone["p50"]) * 1000,
-            "added_p99_ms": (at_half["p99"] - alone["p99"]) * 1000,
+            **middle,
+            "added_p99_least_ms": min(tails),
+            "added_p99_most_ms": max(tails),
+        }
+
+    def round(self, server: Server, servant: int, rate: float) -> dict[str, float]:
+        """Ask the server, then the servant."""
+        before = server.processor()
+        through = self.ask(server.port, rate)
+        spent = server.processor() - before
+        direct = self.ask(servant, rate)
+        return {
+            "p50_ms": through["p50"] * 1000,
+            "p99_ms": through["p99"] * 1000,
+            "direct_p50_ms": direct["p50"] * 1000,
+            "direct_p99_ms": direct["p99"] * 1000,
+            "added_p50_ms": (through["p50"] - direct["p50"]) * 1000,
+            "added_p99_ms": (through["p99"] - direct["p99"]) * 1000,
+            "processor_us": spent / through["requests"] * 1e6,
         }
 
 
-def crown(stack: ExitStack, servant: int, folder: Path) -> int:
+def crown(stack: ExitStack, servant: int, folder: Path) -> Server:
     """Start the gateway."""
     config = {"servants": [{"name": "m", "url": f"http://127.0.0.1:{servant}/v1"}], "kimicho": False}
     (folder / "crown.json").write_text(json.dumps(config))
@@ -170,10 +217,10 @@ def crown(stack: ExitStack, servant: int, folder: Path) -> int:
     process = stack.enter_context(running(command, stdout=subprocess.PIPE, env=environ))
     port = int(first_line(process).rsplit(":", 1)[1])
     until_it_answers(port, process)
-    return port
+    return Server(port, process.pid)
 
 
-def litellm(stack: ExitStack, program: str, servant: int, folder: Path) -> int:
+def litellm(stack: ExitStack, program: str, servant: int, folder: Path) -> Server:
     """Start the proxy with a worker per processor, without its optional work."""
     entry = {"model": "openai/m", "api_base": f"http://127.0.0.1:{servant}/v1", "api_key": "sk-1"}
     config = {"model_list": [{"model_name": "crown", "litellm_params": entry}]}
@@ -192,7 +239,7 @@ def litellm(stack: ExitStack, program: str, servant: int, folder: Path) -> int:
     with (folder / "litellm.log").open("w") as log:
         process = stack.enter_context(running(command, stdout=log, stderr=log, env=environ))
     until_it_answers(port, process)
-    return port
+    return Server(port, process.pid)
 
 
 def decision() -> dict[str, float]:
@@ -212,26 +259,40 @@ def decision() -> dict[str, float]:
 
 
 def report(results: dict[str, Any]) -> str:
-    """Lay the figures out as a table."""
-    lines = [f"{results['machine']}, {results['connections']} connections, {results['seconds']:g} s each", ""]
-    lines.append(f"{'':12}{'requests/s':>12}{'p50':>10}{'p99':>10}{'added p50':>12}{'added p99':>12}")
-    lines.append(f"{'servant':12}{results['servant']['rate']:>12,.0f}")
+    """Lay the figures out in Markdown."""
+    decided = results["route_decision"]
+    lines = [
+        f"Taken {results['date']} on {results['machine']}: {results['connections']} connections, medians of "
+        f"{results['rounds']} rounds of {results['seconds']:g} s. The servant answers "
+        f"{results['servant']['rate']:,.0f} requests/s when it is asked directly.",
+        "",
+        "| | requests/s | p50 | p99 | added p50 | added p99 (least to most) | processor µs |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
     for name in ("gateway", "litellm"):
         row = results.get(name)
-        if row is None:
-            continue
-        cells = f"{row['p50_ms']:>10.3f}{row['p99_ms']:>10.3f}"
-        cells += f"{row['added_p50_ms']:>12.3f}{row['added_p99_ms']:>12.3f}"
-        lines.append(f"{name:12}{row['requests_per_second']:>12,.0f}{cells}")
-    lines.append("latency in ms, at half of the rate")
+        if row is not None:
+            lines.append(
+                "| {name} | {requests_per_second:,.0f} | {p50_ms:.2f} | {p99_ms:.2f} | {added_p50_ms:.2f} "
+                "| {added_p99_ms:.2f} ({added_p99_least_ms:.2f} to {added_p99_most_ms:.2f}) "
+                "| {processor_us:,.0f} |".format(name=name, **row)
+            )
+    lines += ["", "Latency in ms, at half of the requests/s."]
     if "times_litellm" in results:
-        lines.append(f"\ngateway / litellm: {results['times_litellm']:.1f} times the requests per second")
-    lines.append(
-        "route_decision, 10 rules, 5 servants: p50 {p50_us:.1f} µs, p99 {p99_us:.1f} µs".format(
-            **results["route_decision"]
+        lines.append(
+            f"The gateway answers {results['times_litellm']:.0f} times as many requests/s as litellm."
         )
+    lines.append(
+        f"`route_decision`, 10 rules, 5 servants, no memory: p50 {decided['p50_us']:.1f} µs, "
+        f"p99 {decided['p99_us']:.1f} µs."
     )
     return "\n".join(lines)
+
+
+def write(page: Path, text: str) -> None:
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def main() -> None:
@@ -243,14 +304,19 @@ def main() -> None:
     )
     parser.add_argument("--alone", action="store_true", help="leave the proxy out")
     parser.add_argument("--load", metavar="PATH", help="the load generator, if it is built")
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of one round")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args()
     compile_packages()
-    bench = Bench(options.load or built(), options.seconds, options.connections)
+    bench = Bench(options.load or built(), options.seconds, options.rounds, options.connections)
     results: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": f"{os.cpu_count()} cores ({platform.machine()}, {platform.system()} {platform.release()}), "
+        f"load {os.getloadavg()[0]:.1f} before",
+        "rounds": options.rounds,
         "seconds": options.seconds,
         "connections": options.connections,
     }
@@ -270,6 +336,8 @@ def main() -> None:
             results["times_litellm"] = rates[0] / rates[1]
     results["route_decision"] = decision()
     print(json.dumps(results, indent=1) if options.json else report(results))
+    if options.write:
+        write(options.write, report(results))
 
 
 if __name__ == "__main__":

@@ -205,11 +205,20 @@ def test_servants_that_are_gone_come_back(tmp_path: Path) -> None:
 
 def test_connections_to_servants_are_kept(tmp_path: Path) -> None:
     with crowned(tmp_path, count=1) as (at, [first]):
+        one = client(at)
         for _ in range(5):
-            client(at).chat.completions.create(model="crown", messages=USER)
-            with client(at).chat.completions.create(model="crown", messages=USER, stream=True) as stream:
+            one.chat.completions.create(model="crown", messages=USER)
+            with one.chat.completions.create(model="crown", messages=USER, stream=True) as stream:
                 assert len(list(stream)) == 2
         assert (len(first.requests), len(first.clients)) == (10, 1)
+
+
+def test_a_new_connection_to_the_gateway_does_not_mean_one_to_the_servant(tmp_path: Path) -> None:
+    """Each of its threads, at most 8, has its own."""
+    with crowned(tmp_path, count=1) as (at, [first]):
+        for _ in range(40):
+            assert httpx.post(f"{at.url}/v1/chat/completions", json={"messages": USER}).status_code == 200
+        assert len(first.requests) == 40 and len(first.clients) <= 8
 
 
 def test_a_servant_nobody_asks_is_looked_at() -> None:

@@ -1,18 +1,21 @@
 //! `neoabzu_memory` for Python.
 
 mod errors;
+mod traced;
 mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use neoabzu_crown::Trace;
 use neoabzu_memory::{BUSY_TIMEOUT, Bundle, Error, Query, RecordId};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyType};
 
 use errors::{invalid, run};
+use traced::{count, traced};
 use values::{item, layer, object, record, seconds, text};
 
 /// Records that are converted before other threads of the interpreter get their turn.
@@ -56,7 +59,17 @@ impl MemoryBundle {
     /// Write to each layer, read it back, check its schema: `{layer: "ready" | "error: …"}`.
     fn initialize<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let states = PyDict::new(py);
-        for (layer, outcome) in run(py, || Ok(self.bundle.initialize()))? {
+        let initialized = traced(py, "memory.initialize", |trace| {
+            let outcomes = self.bundle.initialize();
+            count(trace, "memory.failed_layers", outcomes.iter().filter(|(_, it)| it.is_err()).count());
+            for (layer, outcome) in &outcomes {
+                if let Err(error) = outcome {
+                    trace.fail(&format!("{}: {error}", layer.name()));
+                }
+            }
+            Ok(outcomes)
+        })?;
+        for (layer, outcome) in initialized {
             states.set_item(
                 layer.name(),
                 outcome.map_or_else(|error| format!("error: {error}"), |()| "ready".into()),
@@ -77,7 +90,11 @@ impl MemoryBundle {
     ) -> PyResult<String> {
         let layer = values::layer(layer)?;
         let record = record(text, metadata, key)?;
-        run(py, || self.bundle.remember(layer, &record)).map(|id| id.to_string())
+        let remember = |trace: &Trace| {
+            trace.set("memory.layer", layer.name());
+            self.bundle.remember(layer, &record)
+        };
+        traced(py, "memory.remember", remember).map(|id| id.to_string())
     }
 
     /// Keep all of `{"text": …, "metadata": …, "key": …}` or none, and return their ids.
@@ -102,7 +119,11 @@ impl MemoryBundle {
                 py.detach(|| ());
             }
         }
-        let ids = run(py, || self.bundle.remember_many(layer, &records))?;
+        let ids = traced(py, "memory.remember_many", |trace| {
+            trace.set("memory.layer", layer.name());
+            count(trace, "memory.records", records.len());
+            self.bundle.remember_many(layer, &records)
+        })?;
         Ok(ids.iter().map(RecordId::to_string).collect())
     }
 
@@ -139,13 +160,24 @@ impl MemoryBundle {
         if let Some(deadline) = deadline {
             query.deadline = seconds(deadline, "deadline")?;
         }
-        values::answer(py, &run(py, || self.bundle.query(&query))?)
+        let answer = traced(py, "memory.query", |trace| {
+            let answer = self.bundle.query(&query)?;
+            count(trace, "memory.hits", answer.hits.len());
+            count(trace, "memory.failed_layers", answer.failed_layers.len());
+            Ok(answer)
+        })?;
+        values::answer(py, &answer)
     }
 
     /// Remove a record; False if there was none.
     fn forget(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
         let id: RecordId = text(id, "id")?.parse().map_err(|error: Error| invalid(py, &error.message))?;
-        run(py, || self.bundle.forget(id))
+        traced(py, "memory.forget", |trace| {
+            trace.set("memory.layer", id.layer.name());
+            let found = self.bundle.forget(id)?;
+            count(trace, "memory.records", usize::from(found));
+            Ok(found)
+        })
     }
 
     /// Count what there is.
@@ -163,7 +195,7 @@ impl MemoryBundle {
     ) -> PyResult<String> {
         let component = text(component, "component")?;
         let (class, error) = (text(error_class, "error_class")?, text(error, "error")?);
-        run(py, || self.bundle.record_failure(component, class, error))
+        traced(py, "memory.record_failure", |_| self.bundle.record_failure(component, class, error))
     }
 
     /// Record that a repair of a failure held, or did not.
@@ -175,7 +207,7 @@ impl MemoryBundle {
         held: bool,
     ) -> PyResult<()> {
         let (fingerprint, repair) = (text(fingerprint, "fingerprint")?, object(Some(repair), "repair")?);
-        run(py, || self.bundle.record_repair(fingerprint, &repair, held))
+        traced(py, "memory.record_repair", |_| self.bundle.record_repair(fingerprint, &repair, held))
     }
 
     /// Return the repairs of a failure that held, the most reliable first.
@@ -185,7 +217,12 @@ impl MemoryBundle {
         fingerprint: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
         let fingerprint = text(fingerprint, "fingerprint")?;
-        values::recalled(py, &run(py, || self.bundle.recall_repair(fingerprint))?)
+        let repairs = traced(py, "memory.recall_repair", |trace| {
+            let repairs = self.bundle.recall_repair(fingerprint)?;
+            count(trace, "memory.repairs", repairs.len());
+            Ok(repairs)
+        })?;
+        values::recalled(py, &repairs)
     }
 
     /// Close the file; every later call but this one raises ClosedError.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use neoabzu_crown::{Attribute, Named, Role, Span, Trace, Tracer};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyModule};
 
 const API: &str = "opentelemetry.trace";
@@ -16,6 +17,23 @@ const PROPAGATION: &str = "opentelemetry.trace.propagation.tracecontext";
 /// Begins the span of a call from Python, below the one `traceparent` names or else the current one.
 pub fn begin(name: &'static str, role: Role, traceparent: Option<&str>) -> Trace {
     Trace::begin(Some(&Spans), name, role, traceparent)
+}
+
+/// Begins the span of a call from Python below the current one. Where nothing is current there is none: a
+/// boot, which has a span of its own around such calls, stays one trace.
+pub fn below(py: Python<'_>, name: &'static str) -> Trace {
+    if api(py).is_some_and(|api| is_within(&api).unwrap_or(false)) {
+        begin(name, Role::Internal, None)
+    } else {
+        Trace::default()
+    }
+}
+
+fn is_within(api: &Bound<'_, PyModule>) -> PyResult<bool> {
+    let py = api.py();
+    let current = api.call_method0(intern!(py, "get_current_span"))?;
+    let context = current.call_method0(intern!(py, "get_span_context"))?;
+    context.getattr(intern!(py, "is_valid"))?.is_truthy()
 }
 
 /// Whether anybody could see spans.
@@ -148,25 +166,30 @@ fn tracer<'py>(api: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
     Ok(made)
 }
 
-/// The API, if it is to be used.
+/// The API, if it is to be used. Most programs do not trace: for them this is a look into a dict.
 fn api(py: Python<'_>) -> Option<Bound<'_, PyModule>> {
+    static SYS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     static ASKED_FOR: OnceLock<bool> = OnceLock::new();
-    let disabled = std::env::var_os("OTEL_SDK_DISABLED");
-    if disabled.is_some_and(|value| value.to_string_lossy().trim().eq_ignore_ascii_case("true")) {
-        return None;
+    let sys = SYS.get_or_try_init(py, || py.import("sys").map(Bound::unbind)).ok()?.bind(py);
+    let modules = sys.getattr(intern!(py, "modules")).ok()?.cast_into::<PyDict>().ok()?;
+    let loaded = || modules.get_item(intern!(py, API)).ok().flatten();
+    if let Some(api) = loaded() {
+        return if is_disabled() { None } else { api.cast_into().ok() };
     }
-    let modules = py.import(intern!(py, "sys")).and_then(|sys| sys.getattr(intern!(py, "modules"))).ok()?;
-    if let Ok(api) = modules.get_item(intern!(py, API)) {
-        return api.cast_into().ok();
-    }
-    let asked_for = || {
-        let configured = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("OTEL_"));
-        configured && py.import(API).is_ok()
-    };
     // Where it cannot be imported it is not looked for again.
-    ASKED_FOR.get().copied().unwrap_or_else(|| {
-        let found = asked_for();
-        *ASKED_FOR.get_or_init(|| found)
-    });
-    modules.get_item(intern!(py, API)).ok()?.cast_into().ok()
+    let asked_for = match ASKED_FOR.get() {
+        Some(asked_for) => *asked_for,
+        None if is_disabled() => false,
+        None => {
+            let configured = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("OTEL_"));
+            let found = configured && py.import(API).is_ok();
+            *ASKED_FOR.get_or_init(|| found)
+        }
+    };
+    if asked_for && !is_disabled() { loaded()?.cast_into().ok() } else { None }
+}
+
+fn is_disabled() -> bool {
+    let disabled = std::env::var_os("OTEL_SDK_DISABLED");
+    disabled.is_some_and(|value| value.to_string_lossy().trim().eq_ignore_ascii_case("true"))
 }

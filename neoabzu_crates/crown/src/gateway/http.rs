@@ -24,6 +24,8 @@ use crate::router::Decision;
 
 /// Text beyond this, in bytes, is routed beside the event loop.
 const BRIEF: usize = 16 << 10;
+/// A body beyond this, in bytes, is parsed beside the event loop.
+const SMALL: usize = 64 << 10;
 
 /// `POST /v1/chat/completions`.
 pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
@@ -34,7 +36,12 @@ pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest
         Ok(body) => body,
         Err(response) => return *response,
     };
-    let parsed = parse(&body).and_then(|value| Request::of_body(value, shared.router.config().max_text));
+    let max_text = shared.router.config().max_text;
+    let parsed = if body.len() <= SMALL {
+        parse(&body, max_text)
+    } else {
+        beside(move || parse(&body, max_text), "the parser failed on this body").await
+    };
     match trace.watch(parsed) {
         Ok(request) => answer(&shared, Arc::new(request.traced(trace)), began).await,
         Err(why) => fault(&why),
@@ -52,9 +59,11 @@ async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Box<Res
     }
 }
 
-fn parse(body: &[u8]) -> Result<Value, Fault> {
+fn parse(body: &[u8], max_text: usize) -> Result<Request, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| Fault::invalid("the body is not UTF-8"))?;
-    serde_json::from_str(text).map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))
+    let value = serde_json::from_str(text);
+    let value = value.map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))?;
+    Request::of_body(value, max_text)
 }
 
 async fn decide(shared: &Arc<Shared>, request: Arc<Request>) -> Result<Decision, Fault> {
@@ -62,9 +71,17 @@ async fn decide(shared: &Arc<Shared>, request: Arc<Request>) -> Result<Decision,
         return shared.router.decide(&request);
     }
     let router = shared.router.clone();
-    tokio::task::spawn_blocking(move || router.decide(&request)).await.unwrap_or_else(|_| {
-        let message = "the rules failed on this request".to_owned();
-        Err(Fault::Refused { status: 500, code: "internal".to_owned(), message })
+    beside(move || router.decide(&request), "the rules failed on this request").await
+}
+
+/// Does what takes long on another thread; `message` is for a defect of it.
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    message: &str,
+) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        let (code, message) = ("internal".to_owned(), message.to_owned());
+        Err(Fault::Refused { status: 500, code, message })
     })
 }
 
@@ -103,8 +120,8 @@ async fn climb(
                 let under_way = UnderWay::new(&shared.router, index, &request.trace);
                 let trace = under_way.traceparent();
                 let outcome = match request.stream {
-                    true => shared.upstream.open(servant, &body, trace, limit).await,
-                    false => shared.upstream.complete(servant, &body, trace, limit).await.map(Opened::Whole),
+                    true => shared.upstream.open(index, &body, trace, limit).await,
+                    false => shared.upstream.complete(index, &body, trace, limit).await.map(Opened::Whole),
                 };
                 let noted = note(shared, &mut ladder, &servant.name, now, outcome.as_ref().map(|_| ()));
                 match outcome {

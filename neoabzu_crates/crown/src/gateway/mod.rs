@@ -5,21 +5,16 @@ mod metrics;
 mod reply;
 mod socket;
 mod stream;
+mod target;
 mod upstream;
+mod workers;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::http::HeaderMap;
-use axum::routing::{get, post};
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use neoabzu_kimicho::Secret;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
@@ -30,6 +25,7 @@ use crate::router::Router;
 use crate::trace::{Role, Trace, Tracer};
 use metrics::Metrics;
 use upstream::Upstream;
+use workers::{END, Workers, event_loop};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -78,15 +74,29 @@ impl Default for Settings {
 pub(crate) struct Shared {
     router: Arc<Router>,
     settings: Settings,
-    token: Option<Secret>,
+    /// What every request has to show.
+    authorization: Option<Secret>,
     upstream: Upstream,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     capabilities: Vec<String>,
     loopback: bool,
     started: u64,
 }
 
 impl Shared {
+    /// What a thread needs: all the same, but for connections to servants.
+    fn another(&self) -> Shared {
+        Shared {
+            router: self.router.clone(),
+            settings: self.settings.clone(),
+            authorization: self.authorization.clone(),
+            upstream: self.upstream.another(),
+            metrics: self.metrics.clone(),
+            capabilities: self.capabilities.clone(),
+            ..*self
+        }
+    }
+
     /// Begins a span of a request with these headers.
     fn trace(&self, name: &'static str, headers: &HeaderMap) -> Trace {
         let given = headers.get("traceparent").and_then(|value| value.to_str().ok());
@@ -138,37 +148,26 @@ impl Gateway {
     pub fn run(&self) -> io::Result<()> {
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let listener = listener.ok_or_else(|| io::Error::other("a gateway can run only once"))?;
-        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(threads).thread_name("crown").enable_all().build()?;
-        let served = runtime.block_on(self.serve(listener));
-        runtime.shutdown_timeout(Duration::from_millis(200));
+        let stop = self.stop.subscribe();
+        let runtime = event_loop()?;
+        let shared = Arc::new(self.shared());
+        let workers = Workers::start(&shared, &stop)?;
+        let served = runtime.block_on(self.serve(listener, shared, &workers, stop));
+        workers.end();
+        runtime.shutdown_timeout(END);
         served
     }
 
-    async fn serve(&self, listener: TcpListener) -> io::Result<()> {
+    async fn serve(
+        &self,
+        listener: TcpListener,
+        shared: Arc<Shared>,
+        workers: &Workers,
+        mut stop: watch::Receiver<u8>,
+    ) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let shared = Arc::new(self.shared());
-        let app = axum::Router::new()
-            .route("/v1/chat/completions", post(http::completions))
-            .route("/v1/models", get(http::models))
-            .route("/healthz", get(http::healthz))
-            .route("/readyz", get(http::readyz))
-            .route("/metrics", get(http::metrics))
-            .route("/crown", get(socket::crown))
-            .fallback(http::nothing_here)
-            .method_not_allowed_fallback(http::not_this_way)
-            .layer(axum::middleware::from_fn_with_state(shared.clone(), reply::gate))
-            .with_state(shared.clone());
-        let service = TowerToHyperService::new(app);
-        let mut server = http1::Builder::new();
-        server
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.settings.header_timeout)
-            .max_header_size(self.settings.max_header);
         let room = Arc::new(Semaphore::new(self.settings.max_connections));
         let probing = tokio::spawn(probe(shared.clone(), self.settings.probe_interval));
-        let mut stop = self.stop.subscribe();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -184,29 +183,9 @@ impl Gateway {
                 continue;
             };
             prepare(&stream);
-            // A connection that has asked nothing yet need not be waited for.
-            let asked = Arc::new(AtomicBool::new(false));
-            let noting = (service.clone(), asked.clone());
-            let noted = service_fn(move |request| {
-                noting.1.store(true, Ordering::Relaxed);
-                noting.0.call(request)
-            });
-            let connection = server.serve_connection(TokioIo::new(stream), noted).with_upgrades();
-            let (shared, mut stop) = (shared.clone(), stop.clone());
-            tokio::spawn(async move {
-                shared.metrics.connections.inc();
-                let mut connection = pin!(connection);
-                let stopped = tokio::select! {
-                    _ = connection.as_mut() => false,
-                    _ = stop.wait_for(|asked| *asked > 0) => true,
-                };
-                if stopped && asked.load(Ordering::Relaxed) {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
-                shared.metrics.connections.dec();
-                drop(place);
-            });
+            if let Ok(stream) = stream.into_std() {
+                workers.serve(stream, place);
+            }
         }
         drop(listener);
         probing.abort();
@@ -226,10 +205,14 @@ impl Gateway {
         Shared {
             capabilities: capabilities(given.chain(of_servants).map(String::as_str)),
             router: self.router.clone(),
-            token: self.settings.token.clone(),
+            authorization: self
+                .settings
+                .token
+                .as_ref()
+                .map(|token| Secret::new(format!("Bearer {}", token.expose()))),
             settings: self.settings.clone(),
-            upstream: Upstream::new(),
-            metrics: Metrics::new(),
+            upstream: Upstream::new(self.router.clone()),
+            metrics: Arc::new(Metrics::new()),
             loopback: is_loopback(self.address.ip()),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         }
@@ -256,7 +239,7 @@ async fn probe(shared: Arc<Shared>, interval: Duration) {
             let health = shared.router.health(index);
             let quiet = health.last_heard().is_none_or(|heard| heard.elapsed() >= interval);
             if quiet || !health.healthy() {
-                let alive = shared.upstream.alive(servant, PROBE_TIMEOUT.min(servant.timeout)).await;
+                let alive = shared.upstream.alive(index, PROBE_TIMEOUT.min(servant.timeout)).await;
                 health.probed(alive, Instant::now());
             }
         }

@@ -15,7 +15,8 @@ use super::Shared;
 use crate::fault::Fault;
 
 pub fn json(status: u16, value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string()));
+    // Writing to memory does not fail.
+    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
@@ -60,11 +61,10 @@ fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Response>
     if headers.contains_key(ORIGIN) {
         return Some(error(403, "origin", "browsers are not served"));
     }
-    let token = shared.token.as_ref().filter(|_| !matches!(path, "/healthz" | "/readyz"))?;
-    let expected = format!("Bearer {}", token.expose());
+    let expected = shared.authorization.as_ref().filter(|_| !matches!(path, "/healthz" | "/readyz"))?;
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let right = match (shown.next(), shown.next()) {
-        (Some(value), None) => bool::from(value.as_bytes().ct_eq(expected.as_bytes())),
+        (Some(value), None) => bool::from(value.as_bytes().ct_eq(expected.expose().as_bytes())),
         _ => false,
     };
     if right {

@@ -1,10 +1,11 @@
 //! The asynchronous client for servants: connections are kept, redirects are not followed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use http::{Method, Request, Response};
+use http::Response;
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -15,11 +16,12 @@ use neoabzu_kimicho::{Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_
 use serde_json::{Map, Value};
 
 use super::stream::{Lines, error_in};
+use super::target::Target;
+use crate::router::Router;
 use crate::servants::Servant;
 
 const CONNECT: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(60);
-const AGENT: &str = concat!("neoabzu-crown/", env!("CARGO_PKG_VERSION"));
 
 /// What a servant has answered to a request for a stream.
 pub enum Opened {
@@ -29,38 +31,51 @@ pub enum Opened {
     Whole(Value),
 }
 
-#[derive(Clone)]
+/// A client with connections of its own: they belong to the runtime that made them.
 pub struct Upstream {
+    router: Arc<Router>,
+    targets: Arc<[Target]>,
+    connector: HttpsConnector<HttpConnector>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Upstream {
-    pub fn new() -> Upstream {
+    pub fn new(router: Arc<Router>) -> Upstream {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT));
         http.set_nodelay(true);
         http.enforce_http(false);
-        let https = HttpsConnectorBuilder::new()
+        let connector = HttpsConnectorBuilder::new()
             .with_platform_verifier()
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256);
-        Upstream { client: builder.build(https) }
+        let targets = router.config().servants.iter().map(Target::of).collect();
+        Upstream { router, targets, client: client(&connector), connector }
+    }
+
+    /// One like it for another runtime.
+    pub fn another(&self) -> Upstream {
+        Upstream {
+            router: self.router.clone(),
+            targets: self.targets.clone(),
+            client: client(&self.connector),
+            connector: self.connector.clone(),
+        }
     }
 
     /// Asks for a whole answer.
     pub async fn complete(
         &self,
-        servant: &Servant,
+        index: usize,
         body: &Map<String, Value>,
         trace: Option<&str>,
         limit: Duration,
     ) -> Result<Value, Error> {
+        let servant = self.servant(index);
         let marked = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let asking = async {
-            let response = self.post(servant, body, false, trace).await?;
+            let response = self.post(index, body, false, trace).await?;
             read_whole(servant, response, marked).await
         };
         tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late(servant)))
@@ -69,13 +84,14 @@ impl Upstream {
     /// Asks for a stream, and waits until it has begun: from then on there is no way back.
     pub async fn open(
         &self,
-        servant: &Servant,
+        index: usize,
         body: &Map<String, Value>,
         trace: Option<&str>,
         limit: Duration,
     ) -> Result<Opened, Error> {
+        let servant = self.servant(index);
         let opening = async {
-            let response = self.post(servant, body, true, trace).await?;
+            let response = self.post(index, body, true, trace).await?;
             let kind =
                 response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
             if !response.status().is_success() || !kind.starts_with("text/event-stream") {
@@ -104,34 +120,28 @@ impl Upstream {
     }
 
     /// Whether a servant answers HTTP at all.
-    pub async fn alive(&self, servant: &Servant, limit: Duration) -> bool {
-        let Ok(request) =
-            self.request(servant, Method::GET, &servant.endpoint.models_url(), Bytes::new(), None)
-        else {
-            return false;
-        };
+    pub async fn alive(&self, index: usize, limit: Duration) -> bool {
+        let Some(request) = self.targets[index].look() else { return false };
         let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().as_u16() < 500)
     }
 
+    fn servant(&self, index: usize) -> &Servant {
+        &self.router.config().servants[index]
+    }
+
     async fn post(
         &self,
-        servant: &Servant,
+        index: usize,
         body: &Map<String, Value>,
         stream: bool,
         trace: Option<&str>,
     ) -> Result<Response<Incoming>, Error> {
-        let mut body = body.clone();
-        body.insert("model".into(), servant.model.as_str().into());
-        if stream {
-            body.insert("stream".into(), true.into());
-        } else {
-            body.shift_remove("stream_options");
-        }
-        let text = Bytes::from(Value::Object(body).to_string());
-        let mut request = self.request(servant, Method::POST, &servant.endpoint.chat_url(), text, trace)?;
-        let accept = if stream { "text/event-stream" } else { "application/json" };
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(accept));
+        let servant = self.servant(index);
+        let request = self.targets[index].ask(body, &servant.model, stream, trace).ok_or_else(|| {
+            let name = &servant.name;
+            Error::configuration(format!("servant {name}: its URL is not one that can be asked"))
+        })?;
         self.client.request(request).await.map_err(|error| {
             let name = &servant.name;
             if error.is_connect() {
@@ -140,34 +150,12 @@ impl Upstream {
             broken(servant)
         })
     }
+}
 
-    fn request(
-        &self,
-        servant: &Servant,
-        method: Method,
-        url: &str,
-        body: Bytes,
-        trace: Option<&str>,
-    ) -> Result<Request<Full<Bytes>>, Error> {
-        let mut request = Request::builder().method(method).uri(url).header(USER_AGENT, AGENT);
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let bearer = servant.key.as_ref().map(|key| format!("Bearer {}", key.expose()));
-        let basic = || servant.endpoint.basic.as_ref().map(|basic| basic.expose().to_owned());
-        if let Some(mut value) = bearer.or_else(basic).and_then(|text| HeaderValue::try_from(text).ok()) {
-            value.set_sensitive(true);
-            request = request.header(AUTHORIZATION, value);
-        }
-        if let Some(trace) = trace {
-            request = request.header("traceparent", trace);
-        }
-        let name = &servant.name;
-        let built = request.body(Full::new(body));
-        built.map_err(|_| {
-            Error::configuration(format!("servant {name}: its URL is not one that can be asked"))
-        })
-    }
+fn client(connector: &HttpsConnector<HttpConnector>) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256);
+    builder.build(connector.clone())
 }
 
 async fn read_whole(servant: &Servant, response: Response<Incoming>, marked: bool) -> Result<Value, Error> {

@@ -1,0 +1,140 @@
+//! The threads that serve. Each has an event loop and connections to servants of its own, so that nothing
+//! in the way of a request wakes another thread: that costs more than the request itself.
+
+use std::io;
+use std::net::TcpStream;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use super::{Shared, http, reply, socket};
+
+/// A connection, and its place among those there may be.
+type Arrival = (TcpStream, OwnedSemaphorePermit);
+
+struct Worker {
+    arrivals: mpsc::UnboundedSender<Arrival>,
+    open: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+pub struct Workers(Vec<Worker>);
+
+impl Workers {
+    /// Starts as many as there are processors, from 2 to 8.
+    ///
+    /// # Errors
+    /// Why a thread or its event loop cannot be made.
+    pub fn start(shared: &Shared, stop: &watch::Receiver<u8>) -> io::Result<Workers> {
+        let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+        let start = |_| {
+            let (arrivals, arriving) = mpsc::unbounded_channel();
+            let open = Arc::new(AtomicUsize::new(0));
+            let (shared, stop, counted) = (Arc::new(shared.another()), stop.clone(), open.clone());
+            let runtime = event_loop()?;
+            let thread = std::thread::Builder::new().name("crown".to_owned()).spawn(move || {
+                runtime.block_on(work(&shared, arriving, &counted, &stop));
+                runtime.shutdown_timeout(END);
+            })?;
+            Ok(Worker { arrivals, open, thread })
+        };
+        (0..threads).map(start).collect::<io::Result<_>>().map(Workers)
+    }
+
+    /// Gives a connection to the thread that has the fewest.
+    pub fn serve(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        let Some(worker) = self.0.iter().min_by_key(|worker| worker.open.load(Ordering::Relaxed)) else {
+            return;
+        };
+        worker.open.fetch_add(1, Ordering::Relaxed);
+        // It takes them until `end`.
+        let _ = worker.arrivals.send((stream, place));
+    }
+
+    /// Ends them, whatever is under way.
+    pub fn end(self) {
+        let threads: Vec<JoinHandle<()>> = self.0.into_iter().map(|worker| worker.thread).collect();
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How long blocking calls may hold up the end of a thread.
+pub const END: Duration = Duration::from_millis(200);
+
+/// An event loop for the thread that runs it.
+pub fn event_loop() -> io::Result<Runtime> {
+    Builder::new_current_thread().thread_name("crown").enable_all().build()
+}
+
+async fn work(
+    shared: &Arc<Shared>,
+    mut arriving: mpsc::UnboundedReceiver<Arrival>,
+    open: &Arc<AtomicUsize>,
+    stop: &watch::Receiver<u8>,
+) {
+    let app = axum::Router::new()
+        .route("/v1/chat/completions", post(http::completions))
+        .route("/v1/models", get(http::models))
+        .route("/healthz", get(http::healthz))
+        .route("/readyz", get(http::readyz))
+        .route("/metrics", get(http::metrics))
+        .route("/crown", get(socket::crown))
+        .fallback(http::nothing_here)
+        .method_not_allowed_fallback(http::not_this_way)
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), reply::gate))
+        .with_state(shared.clone());
+    let service = TowerToHyperService::new(app);
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.settings.header_timeout)
+        .max_header_size(shared.settings.max_header);
+    while let Some((stream, place)) = arriving.recv().await {
+        let leaving = Leaving(open.clone(), place);
+        let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
+        // A connection that has asked nothing yet need not be waited for.
+        let asked = Arc::new(AtomicBool::new(false));
+        let noting = (service.clone(), asked.clone());
+        let noted = service_fn(move |request| {
+            noting.1.store(true, Ordering::Relaxed);
+            noting.0.call(request)
+        });
+        let connection = server.serve_connection(TokioIo::new(stream), noted).with_upgrades();
+        let (shared, mut stop) = (shared.clone(), stop.clone());
+        tokio::spawn(async move {
+            shared.metrics.connections.inc();
+            let mut connection = pin!(connection);
+            let stopped = tokio::select! {
+                _ = connection.as_mut() => false,
+                _ = stop.wait_for(|asked| *asked > 0) => true,
+            };
+            if stopped && asked.load(Ordering::Relaxed) {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+            shared.metrics.connections.dec();
+            drop(leaving);
+        });
+    }
+}
+
+/// Makes room where a connection was.
+struct Leaving(Arc<AtomicUsize>, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
