@@ -3,9 +3,10 @@
     python -m benchmarks.gateway [--litellm PATH | --alone] [--seconds 1.5] [--rounds 5] [--connections 16]
                                  [--json] [--write docs/gateway.md]
 
-The proxy is installed into an environment of its own below ``target``, once; ``--litellm`` takes a program that
-is there already. The servant and the load generator are ``neoabzu_crates/crown/examples/load.rs``, built with
-cargo. They run on the same processors as the server that is measured.
+The gateway is installed from our wheel as ``pip install .`` would build it, the proxy from PyPI, each into an
+environment of its own below ``target``; ``--litellm`` takes a program that is there already. The servant and the
+load generator are ``neoabzu_crates/crown/examples/load.rs``, built with cargo. They run on the same processors as
+the server that is measured.
 
 Each server is first asked as much as it can answer, every connection anew as soon as it has its answer. Then it
 is asked half of that, each request at an instant fixed beforehand, from which its latency counts: a stall delays
@@ -90,6 +91,26 @@ def installed() -> str:
         ]
         subprocess.run([*install, PEER], check=True)
     return str(program)
+
+
+def shipped() -> str:
+    """Install our own wheel, built as it is published, into an environment of its own; return its Python."""
+    from uv import find_uv_bin
+
+    folder, tools = ROOT / "target" / "bench-razar", Path(sys.executable).parent
+    python = str(folder / "venv" / "bin" / "python")
+    wheels = folder / "wheels"
+    for old in wheels.glob("*.whl"):
+        old.unlink()
+    subprocess.run(
+        [tools / "maturin", "build", "-q", "--release", "--locked", "-o", wheels], cwd=ROOT, check=True
+    )
+    if not Path(python).exists():
+        subprocess.run([find_uv_bin(), "venv", "-q", "-p", sys.executable, str(folder / "venv")], check=True)
+    install = [find_uv_bin(), "pip", "install", "-q", "--compile-bytecode", "-p", python]
+    subprocess.run([*install, "--require-hashes", "-r", ROOT / "requirements/runtime.txt"], check=True)
+    subprocess.run([*install, "--no-deps", "--reinstall", *wheels.glob("*.whl")], check=True)
+    return python
 
 
 @contextmanager
@@ -208,13 +229,14 @@ class Bench:
         }
 
 
-def crown(stack: ExitStack, servant: int, folder: Path) -> Server:
+def crown(stack: ExitStack, python: str, servant: int, folder: Path) -> Server:
     """Start the gateway."""
     config = {"servants": [{"name": "m", "url": f"http://127.0.0.1:{servant}/v1"}], "kimicho": False}
     (folder / "crown.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "neoabzu_crown", "--config", str(folder / "crown.json")]
+    command = [python, "-m", "neoabzu_crown", "--config", str(folder / "crown.json")]
     environ = os.environ | {"CROWN_TOKEN": TOKEN}
-    process = stack.enter_context(running(command, stdout=subprocess.PIPE, env=environ))
+    # Not in our folder, whose packages would be taken instead.
+    process = stack.enter_context(running(command, stdout=subprocess.PIPE, env=environ, cwd=folder))
     port = int(first_line(process).rsplit(":", 1)[1])
     until_it_answers(port, process)
     return Server(port, process.pid)
@@ -311,6 +333,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args()
     compile_packages()
+    python = shipped()
     bench = Bench(options.load or built(), options.seconds, options.rounds, options.connections)
     results: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
@@ -327,7 +350,7 @@ def main() -> None:
         )
         results["servant"] = bench.ask(servant)
         with ExitStack() as peer:
-            results["gateway"] = bench.measure(crown(peer, servant, folder), servant)
+            results["gateway"] = bench.measure(crown(peer, python, servant, folder), servant)
         if not options.alone:
             program = options.litellm or installed()
             with ExitStack() as peer:

@@ -12,10 +12,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use neoabzu_kimicho::{Error, Kind};
 use serde_json::{Map, Value, json};
 
-use super::Shared;
 use super::reply::{error, fault, json as reply};
 use super::stream::{Flow, as_events};
 use super::upstream::Opened;
+use super::{SMALL, Shared};
 use crate::complete::{UnderWay, body_with_memory};
 use crate::fault::Fault;
 use crate::ladder::{Ladder, Step};
@@ -24,8 +24,6 @@ use crate::router::Decision;
 
 /// Text beyond this, in bytes, is routed beside the event loop.
 const BRIEF: usize = 16 << 10;
-/// A body beyond this, in bytes, is parsed beside the event loop.
-const SMALL: usize = 64 << 10;
 
 /// `POST /v1/chat/completions`.
 pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {

@@ -27,6 +27,8 @@ use metrics::Metrics;
 use upstream::Upstream;
 use workers::{END, Workers, event_loop};
 
+/// JSON beyond this, in bytes, is parsed beside the event loop.
+const SMALL: usize = 64 << 10;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// How long a peer may leave what was sent to it unread.

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use neoabzu_kimicho::{Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_asked_for};
 use serde_json::{Map, Value};
 
+use super::SMALL;
 use super::stream::{Lines, error_in};
 use super::target::Target;
 use crate::router::Router;
@@ -76,7 +77,7 @@ impl Upstream {
         let marked = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let asking = async {
             let response = self.post(index, body, false, trace).await?;
-            read_whole(servant, response, marked).await
+            self.read_whole(index, response, marked).await
         };
         tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late(servant)))
     }
@@ -95,7 +96,7 @@ impl Upstream {
             let kind =
                 response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
             if !response.status().is_success() || !kind.starts_with("text/event-stream") {
-                return read_whole(servant, response, false).await.map(Opened::Whole);
+                return self.read_whole(index, response, false).await.map(Opened::Whole);
             }
             let mut body = response.into_body();
             let mut lines = Lines::default();
@@ -124,6 +125,44 @@ impl Upstream {
         let Some(request) = self.targets[index].look() else { return false };
         let answer = tokio::time::timeout(limit, self.client.request(request)).await;
         matches!(answer, Ok(Ok(response)) if response.status().as_u16() < 500)
+    }
+
+    async fn read_whole(
+        &self,
+        index: usize,
+        response: Response<Incoming>,
+        marked: bool,
+    ) -> Result<Value, Error> {
+        let servant = self.servant(index);
+        let status = response.status().as_u16();
+        let wait = wait_asked_for(|name| response.headers().get(name)?.to_str().ok());
+        let limit = usize::try_from(MAX_ANSWER).unwrap_or(usize::MAX);
+        let read = Limited::new(response.into_body(), limit).collect().await;
+        if !(200..300).contains(&status) {
+            let body = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            return Err(explain(
+                &format!("servant {}", servant.name),
+                status,
+                &body,
+                wait,
+                &secrets(servant),
+            ));
+        }
+        let body = read.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+            true => malformed(servant, &format!("the answer is larger than {MAX_ANSWER} bytes")),
+            false => broken(servant),
+        })?;
+        let body = body.to_bytes();
+        let answer = if body.len() <= SMALL {
+            normalise(&body, marked, &secrets(servant))
+        } else {
+            let router = self.router.clone();
+            let parse = move || normalise(&body, marked, &secrets(&router.config().servants[index]));
+            tokio::task::spawn_blocking(parse)
+                .await
+                .unwrap_or_else(|_| Err(Error::malformed("the parser failed on this answer".to_owned())))
+        };
+        answer.map_err(|error| Error { status: Some(status), ..malformed(servant, &error.message) })
     }
 
     fn servant(&self, index: usize) -> &Servant {
@@ -156,24 +195,6 @@ fn client(connector: &HttpsConnector<HttpConnector>) -> Client<HttpsConnector<Ht
     let mut builder = Client::builder(TokioExecutor::new());
     builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256);
     builder.build(connector.clone())
-}
-
-async fn read_whole(servant: &Servant, response: Response<Incoming>, marked: bool) -> Result<Value, Error> {
-    let status = response.status().as_u16();
-    let wait = wait_asked_for(|name| response.headers().get(name)?.to_str().ok());
-    let limit = usize::try_from(MAX_ANSWER).unwrap_or(usize::MAX);
-    let read = Limited::new(response.into_body(), limit).collect().await;
-    let secrets = secrets(servant);
-    if !(200..300).contains(&status) {
-        let body = read.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        return Err(explain(&format!("servant {}", servant.name), status, &body, wait, &secrets));
-    }
-    let body = read.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
-        true => malformed(servant, &format!("the answer is larger than {MAX_ANSWER} bytes")),
-        false => broken(servant),
-    })?;
-    let answer = normalise(&body.to_bytes(), marked, &secrets);
-    answer.map_err(|error| Error { status: Some(status), ..malformed(servant, &error.message) })
 }
 
 /// What a servant is shown and must not be repeated.
