@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeTarget", "Prober", "file_stamp", "port_conflict"]
 
-#: Readiness: the first probe after FIRST seconds, for nobody is ready sooner; then pauses of GROWTH times the
-#: time waited so far.
-FIRST = 0.001
+#: Readiness: the first probe FIRST seconds after the launch, for nobody is ready sooner; then pauses of GROWTH
+#: times the time waited so far.
+FIRST = 0.0005
 SHORTEST = 0.001
 GROWTH = 0.05
 LONGEST = 0.25
@@ -91,6 +91,13 @@ class Prober:
         self._sockets[component] = (incarnation, socket)
         return socket.address
 
+    @staticmethod
+    def load(kind: ProbeKind) -> Callable[[ProbeTarget], Check]:
+        """Load what probes of a kind take; before a launch, so that the component need not wait for it."""
+        module, name = _CHECKS[kind]
+        check: Callable[[ProbeTarget], Check] = getattr(import_module(f"razar.probes.{module}"), name)
+        return check
+
     def start(self, target: ProbeTarget, phase: Phase) -> None:
         """Probe until stopped or replaced."""
         previous = self._probing.get(target.component)
@@ -100,13 +107,12 @@ class Prober:
         number, socket = self._sockets.get(target.component, (None, None))
         if target.notify is None and number == target.incarnation:
             target = msgspec.structs.replace(target, notify=socket)
-        module, name = _CHECKS[target.probe.kind]
         try:
             # It is made for one incarnation, whatever the phase.
             check: Check = (
                 previous.check
                 if previous is not None and previous.target is target
-                else getattr(import_module(f"razar.probes.{module}"), name)(target)
+                else self.load(target.probe.kind)(target)
             )
         except (ProbeError, ValueError) as error:
             # What else there is to say about a bad URL might quote its password.
@@ -161,7 +167,8 @@ class Prober:
         told_at = began - REPORT_INTERVAL
         self._asking += 1
         try:
-            await check.pause(FIRST)
+            passed = 0.0 if target.launched_at is None else began - target.launched_at
+            await check.pause(max(0.0, FIRST - passed))
             while True:
                 started = clock()
                 error = await self._attempt(probing)

@@ -89,6 +89,8 @@ class MissionAdapters:
                 traceparent=self._traceparent(id),
             )
             before = file_stamp(component.probe)
+            if component.probe.kind != "exit":
+                self._prober.load(component.probe.kind)
             started = self._launcher.ignite(spec)
         except LaunchError as error:
             return events.LaunchFailed(id, incarnation, str(error))
@@ -101,6 +103,7 @@ class MissionAdapters:
             log=spec.log,
             log_offset=started.log_offset,
             launched_ns=started.launched_ns,
+            launched_at=asyncio.get_running_loop().time(),
             before=before,
         )
         return events.Spawned(id, incarnation, started.pid, started.start_time, spec.nonce)

@@ -31,8 +31,8 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
 
     ``env`` is its complete environment, ``log`` the absolute path of its current.log, of which the
     first ``log_offset`` bytes are older than the launch. ``launched_ns`` is the instant before the
-    launch by the clock that stamps files, in nanoseconds since the epoch; ``before`` the stamp of a
-    file probe's file before the launch, if one was taken.
+    launch by the clock that stamps files, in nanoseconds since the epoch, ``launched_at`` the one after
+    it by the loop's clock; ``before`` the stamp of a file probe's file before the launch, if one was taken.
     """
 
     component: str
@@ -43,6 +43,7 @@ class ProbeTarget(Struct, frozen=True, kw_only=True):
     log: str
     log_offset: int = 0
     launched_ns: int = 0
+    launched_at: float | None = None
     notify: NotifySocket | None = None
     before: FileStamp | None = None
 
