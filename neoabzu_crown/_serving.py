@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,12 +41,13 @@ def serve(
             gateway.run()
         except BaseException as failure:
             failures.append(failure)
+        finally:
+            ended.set()
+            os.write(waking, b"\0")
 
-    heard = (signal.SIGINT, signal.SIGTERM)
-    main = threading.current_thread() is threading.main_thread()
-    earlier = {number: signal.signal(number, lambda *_: gateway.stop()) for number in heard} if main else {}
+    ended = threading.Event()
     thread = threading.Thread(target=run, name="crown-gateway")
-    try:
+    with _signals(gateway.stop) as (asleep, waking):
         thread.start()
         try:
             if ready is not None:
@@ -53,9 +56,33 @@ def serve(
             gateway.stop()
             raise
         finally:
+            # Not in join: a signal that comes in the instant before it would be heard only after it.
+            while not ended.is_set():
+                os.read(asleep, 64)
             thread.join()
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[tuple[int, int]]:
+    """Have SIGINT and SIGTERM call ``stop``, and write into a pipe; give its two ends."""
+    asleep, waking = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(waking, False)
+    try:
+        if threading.current_thread() is not threading.main_thread():
+            yield asleep, waking
+            return
+        handlers = {
+            number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        try:
+            yield asleep, waking
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    finally:
+        os.close(asleep)
+        os.close(waking)

@@ -84,11 +84,11 @@ class Boot:
             clock=self._clock,
         )
         loop = asyncio.get_running_loop()
-        stop_signals.take_over(lambda number: loop.call_soon_threadsafe(self._on_signal, number))
+        stop_signals.take_over(loop, self._on_signal)
         try:
             return await self._run(on_settled)
         finally:
-            stop_signals.ignore()  # The process is ending anyway.
+            stop_signals.ignore(loop)  # The process is ending anyway.
 
     async def _run(self, on_settled: Callable[[int], None]) -> int:
         runtime = self._runtime

@@ -6,6 +6,10 @@ import os
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["STOP_SIGNALS", "ignore", "take", "take_over"]
 
@@ -15,6 +19,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2)
 
 _receiver: Callable[[signal.Signals], object] | None = None
+#: The pipe into which the interpreter writes a byte for each signal, in the signal handler itself.
+_pipe: tuple[int, int] | None = None
 
 
 def take() -> None:
@@ -29,16 +35,34 @@ def take() -> None:
         signal.signal(number, _nothing)  # Not ignored: components would inherit that.
 
 
-def take_over(receiver: Callable[[signal.Signals], object]) -> None:
-    """Hand further signals to ``receiver``, which is called between two instructions of the main thread."""
-    global _receiver
-    _receiver = receiver
+def take_over(loop: asyncio.AbstractEventLoop, receiver: Callable[[signal.Signals], object]) -> None:
+    """Hand further signals to ``receiver``, which is called by the loop.
+
+    A signal that comes in the instant in which the loop goes to sleep would be noticed at its next
+    awakening only, and an idle supervisor never wakes: so signals write into a pipe that wakes it.
+    """
+    global _receiver, _pipe
+    _pipe = reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    loop.add_reader(reading, os.read, reading, 64)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def hand_on(number: signal.Signals) -> None:
+        loop.call_soon_threadsafe(receiver, number)
+
+    _receiver = hand_on
 
 
-def ignore() -> None:
+def ignore(loop: asyncio.AbstractEventLoop) -> None:
     """There is nothing left to stop: from now on the exit code stands."""
+    global _pipe
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if _pipe is not None:
+        signal.set_wakeup_fd(-1)
+        loop.remove_reader(_pipe[0])
+        for descriptor in _pipe:
+            os.close(descriptor)
+        _pipe = None
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.crown.support import shake
 from tests.gateway.support import Gateway, Handler, environment, gateway, hangs, says, servant
+from tests.support.signals import send_to_other_thread
 
 SERVANTS = [{"name": "glm", "url": "http://127.0.0.1:1", "model": "GLM-4.1V", "capabilities": ["vision"]}]
 CONFIG: dict[str, Any] = {"servants": SERVANTS, "kimicho": False}
@@ -157,3 +158,10 @@ def test_a_gateway_runs_once() -> None:
     thread.join()
     with pytest.raises(OSError, match="only once"):
         served.run()
+
+
+def test_a_signal_that_another_thread_hears_stops_it_too(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at:
+        assert httpx.get(f"{at.url}/healthz").status_code == 200
+        send_to_other_thread(at.process.pid, signal.SIGTERM)
+        assert at.process.wait(20) == 0
