@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from razar.launchers import procfs, reaper
 
-__all__ = ["FREEZE_ROUNDS", "Family", "kill_strays", "send"]
+__all__ = ["FREEZE_ROUNDS", "SECOND_LOOK", "SECOND_LOOKS", "Family", "kill_strays", "send"]
 
 #: Attempts and seconds to freeze a family that keeps on forking before it is killed anyway.
 FREEZE_ROUNDS = 100

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Iterable
 
 from razar.engine.recovery import Remains
 from razar.launchers import procfs
-from razar.launchers.descendants import FREEZE_ROUNDS, send
+from razar.launchers.descendants import FREEZE_ROUNDS, SECOND_LOOK, SECOND_LOOKS, send
 from razar.launchers.reaper import NONCE
 
 __all__ = ["GRACE", "find", "stop"]
@@ -71,28 +72,38 @@ async def stop(processes: Iterable[procfs.Stat], grace: float = GRACE) -> list[p
 
     What they have started meanwhile, even in answer to TERM, is killed with them.
     """
+    # A tick earlier, for start times are rounded down.
+    since = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) - 1
     first = [entry for entry in processes if _is_there(entry)]
     nonces = {nonce for entry in first if (nonce := procfs.environment_value(entry.pid, NONCE))}
     remaining = await _signal(first, signal.SIGTERM, grace)
     loop = asyncio.get_running_loop()
     until = loop.time() + KILL_TIME
-    while (remaining := _frozen(remaining, nonces)) and loop.time() < until:
-        await _signal(remaining, signal.SIGKILL, until - loop.time())
+    looks = 0
+    while loop.time() < until:
+        remaining, unclear = _frozen(remaining, nonces, since)
+        if remaining:
+            await _signal(remaining, signal.SIGKILL, until - loop.time())
+        elif unclear and looks < SECOND_LOOKS:
+            looks += 1
+            await asyncio.sleep(SECOND_LOOK)
+        else:
+            break
     return remaining
 
 
-def _frozen(known: Iterable[procfs.Stat], nonces: set[str]) -> list[procfs.Stat]:
-    """Find who is there, and stop each so that none can run away by forking."""
+def _frozen(known: Iterable[procfs.Stat], nonces: set[str], since: int) -> tuple[list[procfs.Stat], bool]:
+    """Find who is there, and stop each so that none can run away by forking.
+
+    Tell also whether there may be more: somebody born after ``since`` (clock ticks) in the middle of exec,
+    where nobody has an environment.
+    """
     stopped: dict[tuple[int, int], procfs.Stat] = {}
     roots = [entry.pid for entry in known if _is_there(entry)]
     found: list[procfs.Stat] = []
-    spared = _ancestors()
+    unclear = False
     for _ in range(FREEZE_ROUNDS):
-        marked = [
-            pid
-            for pid in procfs.all_pids()
-            if pid not in spared and procfs.environment_value(pid, NONCE) in nonces
-        ]
+        marked, unclear = _marked(nonces, since)
         found = list(procfs.tree([*roots, *marked]).values())
         fresh = [entry for entry in found if (entry.pid, entry.start_time) not in stopped]
         if not fresh:
@@ -100,7 +111,24 @@ def _frozen(known: Iterable[procfs.Stat], nonces: set[str]) -> list[procfs.Stat]
         for entry in fresh:
             stopped[entry.pid, entry.start_time] = entry
             send(entry, signal.SIGSTOP)
-    return found
+    return found, unclear
+
+
+def _marked(nonces: set[str], since: int) -> tuple[list[int], bool]:
+    """Who carries one of the nonces, and whether of somebody it cannot be told yet."""
+    spared = _ancestors()
+    marked: list[int] = []
+    unclear = False
+    for pid in procfs.all_pids():
+        data = procfs.environment(pid)
+        if data is None or pid in spared:
+            continue
+        if procfs.value_in(data, NONCE) in nonces:
+            marked.append(pid)
+        elif not data:
+            entry = procfs.stat(pid)
+            unclear = unclear or (entry is not None and not entry.ended and entry.start_time >= since)
+    return marked, unclear
 
 
 def _open(entry: procfs.Stat) -> tuple[procfs.Stat, int] | None:

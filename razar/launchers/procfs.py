@@ -128,11 +128,18 @@ def tree(roots: Iterable[int]) -> dict[int, Stat]:
     return found
 
 
+def environment(pid: int) -> bytes | None:
+    """Read the environment a process was started with: None if not to be had, empty in the middle of exec."""
+    return read(f"/proc/{pid}/environ", 1 << 22)
+
+
 def environment_value(pid: int, name: str) -> str | None:
     """Read one variable from the environment a process was started with; None if not to be had."""
-    data = read(f"/proc/{pid}/environ", 1 << 22)
-    if not data:
-        return None
+    return value_in(environment(pid) or b"", name)
+
+
+def value_in(data: bytes, name: str) -> str | None:
+    """Find one variable in an environment as the kernel shows it."""
     prefix = name.encode() + b"="
     if data.startswith(prefix):
         start = 0
