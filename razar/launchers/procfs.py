@@ -6,7 +6,18 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Stat", "all_pids", "children", "command", "environment_value", "read", "stat", "tree"]
+__all__ = [
+    "Stat",
+    "all_pids",
+    "children",
+    "command",
+    "environment",
+    "environment_value",
+    "read",
+    "stat",
+    "tree",
+    "value_in",
+]
 
 #: Longest command line shown to people, in characters.
 COMMAND_WIDTH = 120
