@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from tests.support.waiting import until
 
 pytest.importorskip("acp", reason="the package agent-client-protocol is not installed")
 
+pytestmark = pytest.mark.usefixtures("scratch")
 AGENT = Path(__file__).with_name("odd_acp_agent.py")
 SECRET = "k-handed-on-0123456789"
 
@@ -37,15 +37,6 @@ SECRET = "k-handed-on-0123456789"
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
     return task_in(tmp_path / "mission")
-
-
-@pytest.fixture(autouse=True)
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the copies are made; nothing may be left in it."""
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 async def ask(task: Task, behaviour: str, seconds: float = 30, **environ: str) -> Suggestion:

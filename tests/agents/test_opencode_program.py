@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from agents.razar.providers.opencode import OpencodeAgent
 from agents.razar.providers.opencode_config import inline, settings
 from tests.agents.tasks import task_in
 
+pytestmark = pytest.mark.usefixtures("scratch")
 KEY = "k-program-0123456789abcdef"
 SECRET = "s-planted-0123456789abcdef"
 EDIT = "open('src/server.py', 'a').write('# mended\\n')"
@@ -35,14 +35,6 @@ def task(tmp_path: Path) -> Task:
     task = task_in(tmp_path / "mission")
     Path(task.root, "src/settings.py").write_text(f"api_key = '{SECRET}'\nretries = 1\n")
     return task
-
-
-@pytest.fixture(autouse=True)
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "scratch"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 def program(folder: Path, body: str, version: str = "1.18.33") -> str:

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable
 
 from tests.boot.mission import Mission, free_port, http_service, script, service
-from tests.support.signals import send_to_other_thread
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]
@@ -60,17 +59,6 @@ def test_the_stop_is_in_reverse_order_and_names_who_holds_it_up(mission: Make) -
     assert str(pid) in one.log[waiting]
     assert one.log.index("INFO b: stopped") < one.log.index("INFO a: stopped")
     assert one.processes() == []
-
-
-def test_a_signal_that_does_not_interrupt_the_loop_is_heard_all_the_same(mission: Make) -> None:
-    one = mission(service("a")).start()
-    one.wait_for_state("a", "running")
-    assert one.process is not None
-    # The metrics are served by a thread: so there is one, and the mission is idle.
-    until_sync(lambda: len(os.listdir(f"/proc/{one.process.pid}/task")) > 1)  # type: ignore[union-attr]
-    send_to_other_thread(one.process.pid, signal.SIGTERM)
-    assert one.wait() == 0
-    assert "INFO SIGTERM: stopping mission demo" in one.log
 
 
 def test_signals_that_mean_nothing_end_nothing_and_reach_nobody(mission: Make) -> None:

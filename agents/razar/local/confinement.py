@@ -31,27 +31,31 @@ _usable: dict[str, bool] = {}
 
 
 async def usable() -> bool:
-    """Whether agents' programs can be shut in on this machine; tried once."""
+    """Whether agents' programs can be shut in on this machine."""
+    return await _bubblewrap() is not None
+
+
+async def _bubblewrap() -> str | None:
+    """The program, if it may make what is needed here; tried once."""
     program = shutil.which("bwrap")
     if program is None:
-        return False
+        return None
     if program not in _usable:
         argv = (program, *_BASE, *_EMPTY, "/tmp", *_OWN, "--", "true")
         try:
             done = await run(argv, timeout=10, grace=0)
         except LaunchError:
-            return False
+            return None
         _usable[program] = done.code == 0
-    return _usable[program]
+    return program if _usable[program] else None
 
 
 async def confined(argv: Sequence[str], env: Mapping[str, str], place: Workspace) -> tuple[str, ...]:
     """The command that runs ``argv`` shut in; ``argv`` itself where that cannot be done."""
     found = shutil.which(argv[0], path=env.get("PATH"))
-    if found is None or not await usable():
+    bwrap = await _bubblewrap() if found is not None else None
+    if found is None or bwrap is None:
         return tuple(argv)  # What cannot be found is for whoever starts it to explain.
-    bwrap = shutil.which("bwrap")
-    assert bwrap is not None
     command = (os.path.abspath(found), *argv[1:])
     hidden = layout.masked(place.root)
     if not any(layout.within(place.logs, folder) for folder in hidden):
