@@ -59,7 +59,7 @@ def post(at: Gateway, content: bytes, **headers: str) -> httpx.Response:
         (b'{"messages": [{"role": "user", "content": "a\\u0000b"}]}', 400, "NUL"),
         (b'{"messages": [{"role": "user", "content": ""}]}', 400, "empty"),
         (b'{"messages": []}', 400, "empty"),
-        (b"[" * 200_000, 400, "recursion"),
+        (b"[" * 200_000, 400, "nests more than 127"),
         (b'{"messages": [{"role": "user", "content": NaN}]}', 400, "not JSON"),
         (
             json.dumps(BODY | {"messages": [{"role": "user", "content": "x" * (2 << 20)}]}).encode(),

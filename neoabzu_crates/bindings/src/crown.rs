@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use neoabzu_crown::gateway::{Gateway as Server, Settings};
 use neoabzu_crown::{Config, Fault, Request, Role, Router as Routes, Tracer};
 use neoabzu_kimicho::Secret;
-use neoabzu_kimicho::serde_json::{Map, Value};
+use neoabzu_kimicho::serde_json::{Map, Value, json};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -60,7 +60,7 @@ fn raised(py: Python<'_>, fault: &Fault) -> PyErr {
         let value = type_.bind(py).call1((fault.to_string(),))?;
         value.setattr("status", fault.status())?;
         value.setattr("code", fault.code())?;
-        value.setattr("trail", to_python(py, &Value::Array(fault.trail().to_vec()))?)?;
+        value.setattr("trail", to_python(py, &json!(fault.trail()))?)?;
         PyResult::Ok(PyErr::from_value(value))
     };
     build().unwrap_or_else(|failure| failure)
@@ -151,7 +151,8 @@ impl Router {
         }
         let trace = begin("crown.complete", Role::Internal, traceparent);
         let answer = detached(py, || {
-            let request = Request::of_body(Value::Object(body), self.routes.config().max_text);
+            let body = Value::Object(body).to_string();
+            let request = Request::of_body(&body, self.routes.config().max_text);
             self.routes.complete(&trace.watch(request)?.traced(trace))
         })?;
         to_python(py, &answer.map_err(|fault| raised(py, &fault))?)

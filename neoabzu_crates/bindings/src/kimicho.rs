@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use neoabzu_crown::Role;
 use neoabzu_kimicho::serde_json::{Map, Value, json};
-use neoabzu_kimicho::{Client, Error, Kind, Settings};
+use neoabzu_kimicho::{Body, Client, Error, Kind, Settings};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -101,7 +101,7 @@ fn client() -> Result<Arc<Client>, Error> {
     Ok(CLIENT.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(made).clone())
 }
 
-fn ask(py: Python<'_>, body: &Map<String, Value>, traceparent: Option<&str>) -> PyResult<Value> {
+fn ask(py: Python<'_>, body: &Body, traceparent: Option<&str>) -> PyResult<Value> {
     let client = client().map_err(|error| raised(py, &error))?;
     let trace = begin("kimicho.complete", Role::Client, traceparent);
     trace.set("gen_ai.request.model", client.settings().model.as_deref().unwrap_or(""));
@@ -140,8 +140,8 @@ fn fallback_k2(py: Python<'_>, prompt: &Bound<'_, PyAny>, traceparent: Option<&s
         Value::String(_) => return Err(refused(py, "the prompt is empty".to_owned())),
         _ => return Err(refused(py, "the prompt is not text".to_owned())),
     };
-    let body = json!({"messages": [{"role": "user", "content": prompt}]});
-    let answer = ask(py, body.as_object().unwrap_or(&Map::new()), traceparent)?;
+    let messages = json!([{"role": "user", "content": prompt}]);
+    let answer = ask(py, &Body::new(messages.to_string()), traceparent)?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned);
     content
         .filter(|text| !text.is_empty())
@@ -163,7 +163,7 @@ fn complete<'py>(
     if body.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(refused(py, "messages: expected a list that is not empty".to_owned()));
     }
-    to_python(py, &ask(py, &body, traceparent)?)
+    to_python(py, &ask(py, &Body::from(&body), traceparent)?)
 }
 
 /// The body of a request.

@@ -5,6 +5,8 @@ use std::fmt;
 use neoabzu_kimicho::Kind;
 use serde_json::{Value, json};
 
+use crate::trail::Tried;
+
 /// A failure of a request. The messages hold no secret.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
@@ -13,7 +15,7 @@ pub enum Fault {
     /// A policy, or a servant, refused the request.
     Refused { status: u16, code: String, message: String },
     /// Everybody who could be asked failed.
-    Exhausted { kind: Kind, message: String, trail: Vec<Value> },
+    Exhausted { kind: Kind, message: String, trail: Vec<Tried> },
 }
 
 impl Fault {
@@ -48,7 +50,7 @@ impl Fault {
     }
 
     /// What was tried, in order.
-    pub fn trail(&self) -> &[Value] {
+    pub fn trail(&self) -> &[Tried] {
         match self {
             Fault::Exhausted { trail, .. } => trail,
             _ => &[],

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use neoabzu_kimicho::{Error, Kind};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::fault::Fault;
 use crate::router::{Decision, Router};
+use crate::trail::{Envelope, Recalled, Tried};
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Ladder {
     decision: Decision,
     tried: Vec<usize>,
     kimicho_tried: bool,
-    trail: Vec<Value>,
+    trail: Vec<Tried>,
     last: Option<(Kind, String)>,
     kinds: Vec<Kind>,
     began: Instant,
@@ -75,17 +76,19 @@ impl Ladder {
         now: Instant,
         outcome: Result<(), &Error>,
     ) -> Result<(), Fault> {
-        let seconds = rounded(now - began);
+        let tried = |outcome| Tried {
+            servant: who.to_owned(),
+            outcome,
+            seconds: now - began,
+            error: None,
+            status: None,
+        };
         let Err(error) = outcome else {
-            self.trail.push(json!({"servant": who, "outcome": "answered", "seconds": seconds}));
+            self.trail.push(tried("answered"));
             return Ok(());
         };
-        let mut entry =
-            json!({"servant": who, "outcome": error.kind.name(), "seconds": seconds, "error": error.message});
-        if let Some(status) = error.status {
-            entry["status"] = status.into();
-        }
-        self.trail.push(entry);
+        let (message, status) = (Some(error.message.clone()), error.status);
+        self.trail.push(Tried { error: message, status, ..tried(error.kind.name()) });
         self.kinds.push(error.kind);
         self.last = Some((error.kind, error.message.clone()));
         if error.kind == Kind::Refused {
@@ -121,27 +124,27 @@ impl Ladder {
     }
 
     /// What is told beside an answer.
-    pub fn envelope(&self, who: &str, model: &str, source: &str, now: Instant) -> Value {
-        let mut about = Map::new();
-        about.insert("servant".into(), who.into());
-        about.insert("model".into(), model.into());
-        about.insert("source".into(), source.into());
-        about.insert("reason".into(), self.decision.reason.clone().into());
-        about.insert("rule".into(), json!(self.decision.rule));
-        about.insert("trail".into(), json!(self.trail));
-        if let Some(recalled) = &self.decision.recalled {
-            let hits = recalled.get("hits").and_then(Value::as_array).map_or(0, Vec::len);
-            about.insert(
-                "memory".into(),
-                json!({"hits": hits, "failed_layers": recalled.get("failed_layers")}),
-            );
+    pub fn envelope<'a>(
+        &'a self,
+        servant: &'a str,
+        model: &'a str,
+        source: &'static str,
+        now: Instant,
+    ) -> Envelope<'a> {
+        let Decision { reason, rule, recalled, .. } = &self.decision;
+        let recalled = recalled.as_ref().map(|recalled| Recalled {
+            hits: recalled.get("hits").and_then(Value::as_array).map_or(0, Vec::len),
+            failed_layers: recalled.get("failed_layers"),
+        });
+        Envelope {
+            servant,
+            model,
+            source,
+            reason,
+            rule: rule.as_deref(),
+            trail: &self.trail,
+            memory: recalled,
+            latency_seconds: now - self.began,
         }
-        about.insert("latency_seconds".into(), rounded(now - self.began).into());
-        Value::Object(about)
     }
-}
-
-/// Seconds, to the microsecond.
-pub fn rounded(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e6
 }

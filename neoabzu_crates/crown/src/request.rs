@@ -1,8 +1,13 @@
 //! A request as it comes in: checked before anything else looks at it.
 
-use serde_json::{Map, Value, json};
+use neoabzu_kimicho::Body;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::fault::Fault;
+use crate::members::{MAX_DEPTH, Members, too_deep};
+use crate::texts::{EMPTY, texts};
 use crate::trace::Trace;
 
 /// Names by which a client leaves the choice of the model to the router.
@@ -11,8 +16,8 @@ pub const ROUTED: [&str; 2] = ["crown", "auto"];
 /// A chat completion that is asked for.
 #[derive(Debug)]
 pub struct Request {
-    /// What goes to the servant, but for its `model`.
-    pub body: Map<String, Value>,
+    /// What goes to the servant.
+    pub body: Body,
     /// The last message of the user: what rules look at.
     pub text: String,
     /// All text of the request: what policies look at.
@@ -21,6 +26,8 @@ pub struct Request {
     /// The servant or model asked for; `None` leaves it to the rules.
     pub model: Option<String>,
     pub stream: bool,
+    /// Whether a stream is to end with the counts of tokens.
+    pub usage: bool,
     /// Where it stands in its trace.
     pub trace: Trace,
 }
@@ -31,35 +38,40 @@ impl Request {
     /// # Errors
     /// [`Fault::Invalid`] for blank text, text with a NUL, or more than `max_text` bytes of it.
     pub fn of_text(text: &str, context: Value, max_text: usize) -> Result<Request, Fault> {
-        let body = json!({"messages": [{"role": "user", "content": text}]});
-        Self::of_body(body, max_text).and_then(|request| request.within(context))
+        if text.trim().is_empty() {
+            return Err(Fault::invalid(EMPTY));
+        }
+        let body = Body::new(json!([{"role": "user", "content": text}]).to_string());
+        Request::new(body, text.to_owned(), text.to_owned(), max_text)?.within(context)
     }
 
     /// Takes apart the body of a `POST /v1/chat/completions`. `context` is ours and is not passed on;
-    /// without it the standard `metadata` is the context.
+    /// without it the standard `metadata` is the context. What nobody here needs is passed on as it came.
     ///
     /// # Errors
     /// [`Fault::Invalid`], which says what is wrong.
-    pub fn of_body(body: Value, max_text: usize) -> Result<Request, Fault> {
-        let Value::Object(mut body) = body else {
-            return Err(Fault::invalid("the body is not a JSON object"));
-        };
-        let context =
-            body.shift_remove("context").or_else(|| body.get("metadata").cloned()).unwrap_or(Value::Null);
-        let model = match body.shift_remove("model") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(name)) => Some(name).filter(|name| !ROUTED.contains(&name.as_str())),
-            Some(_) => return Err(Fault::invalid("model: expected text")),
-        };
-        let stream = match body.shift_remove("stream") {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(stream)) => stream,
-            Some(_) => return Err(Fault::invalid("stream: expected true or false")),
-        };
-        if !matches!(body.get("tools"), None | Some(Value::Null | Value::Array(_))) {
-            return Err(Fault::invalid("tools: expected a list"));
+    pub fn of_body(body: &str, max_text: usize) -> Result<Request, Fault> {
+        if too_deep(body) {
+            return Err(Fault::invalid(format!("the body nests more than {MAX_DEPTH} lists and objects")));
         }
-        let (text, whole) = texts(body.get("messages"))?;
+        let members = serde_json::from_str::<Members<'_>>(body).map_err(|why| match why.is_data() {
+            true => Fault::invalid("the body is not a JSON object"),
+            false => not_json(&why),
+        })?;
+        let read = Read::of(&members)?;
+        let messages = read.messages.ok_or_else(|| Fault::invalid("messages: is missing"))?;
+        let (text, whole) = texts(messages)?;
+        let mut body = Body::new(messages.get().to_owned());
+        for (name, value) in &read.passed {
+            body.add(name, value.get());
+        }
+        let request = Request::new(body, text, whole, max_text)?;
+        let context = read.context.or(read.metadata).map_or(Ok(Value::Null), parsed)?;
+        Request { model: read.model()?, stream: read.stream()?, usage: read.usage()?, ..request }
+            .within(context)
+    }
+
+    fn new(body: Body, text: String, whole: String, max_text: usize) -> Result<Request, Fault> {
         if whole.len() > max_text {
             return Err(Fault::too_large(format!(
                 "the text has {} bytes; at most {max_text} are routed",
@@ -69,8 +81,8 @@ impl Request {
         if whole.contains('\0') {
             return Err(Fault::invalid("the text holds a NUL character"));
         }
-        Request { body, text, whole, context: Value::Null, model, stream, trace: Trace::default() }
-            .within(context)
+        let (context, trace) = (Value::Null, Trace::default());
+        Ok(Request { body, text, whole, context, model: None, stream: false, usage: false, trace })
     }
 
     fn within(mut self, context: Value) -> Result<Request, Fault> {
@@ -89,61 +101,93 @@ impl Request {
     }
 }
 
-/// The last text of the user, and all text.
-fn texts(messages: Option<&Value>) -> Result<(String, String), Fault> {
-    let messages = messages.ok_or_else(|| Fault::invalid("messages: is missing"))?;
-    let messages = messages.as_array().ok_or_else(|| Fault::invalid("messages: expected a list"))?;
-    if messages.is_empty() {
-        return Err(Fault::invalid("messages: the list is empty"));
-    }
-    let mut last = String::new();
-    let mut whole = String::new();
-    let mut something = false;
-    for (at, message) in messages.iter().enumerate() {
-        let role = message.get("role").and_then(Value::as_str);
-        let Some(role) = role.filter(|role| !role.is_empty()) else {
-            return Err(Fault::invalid(format!("messages[{at}]: expected an object with a role")));
-        };
-        let (text, other) = text_of(message, at)?;
-        something |= other || !text.trim().is_empty();
-        whole.push_str(&text);
-        whole.push('\n');
-        if role == "user" || at == 0 {
-            last = text;
-        }
-    }
-    whole.pop();
-    if !something {
-        return Err(Fault::invalid("the text is empty"));
-    }
-    Ok((last, whole))
+/// The members that somebody here needs.
+#[derive(Default)]
+struct Read<'a> {
+    messages: Option<&'a RawValue>,
+    model: Option<&'a RawValue>,
+    stream: Option<&'a RawValue>,
+    stream_options: Option<&'a RawValue>,
+    tools: Option<&'a RawValue>,
+    context: Option<&'a RawValue>,
+    metadata: Option<&'a RawValue>,
+    /// What is passed on, beside the messages.
+    passed: Vec<(&'a str, &'a RawValue)>,
 }
 
-/// The text of a message, and whether it holds something besides.
-fn text_of(message: &Value, at: usize) -> Result<(String, bool), Fault> {
-    let calls = message.get("tool_calls").is_some_and(|calls| !calls.is_null());
-    match message.get("content") {
-        None | Some(Value::Null) => Ok((String::new(), calls)),
-        Some(Value::String(text)) => Ok((text.clone(), calls)),
-        Some(Value::Array(parts)) => {
-            let texts: Vec<&str> = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
-            Ok((texts.join("\n"), calls || texts.len() < parts.len()))
+impl<'a> Read<'a> {
+    /// What is read must not come twice: a servant might read the other one.
+    fn of(members: &'a Members<'a>) -> Result<Read<'a>, Fault> {
+        let mut read = Read { passed: Vec::with_capacity(members.0.len()), ..Read::default() };
+        for (name, value) in &members.0 {
+            let place = match &**name {
+                "messages" => &mut read.messages,
+                "model" => &mut read.model,
+                "stream" => &mut read.stream,
+                "stream_options" => &mut read.stream_options,
+                "tools" => &mut read.tools,
+                "context" => &mut read.context,
+                "metadata" => &mut read.metadata,
+                other => {
+                    read.passed.push((other, value));
+                    continue;
+                }
+            };
+            if place.replace(value).is_some() {
+                return Err(Fault::invalid(format!("{name}: is given twice")));
+            }
         }
-        Some(_) => Err(Fault::invalid(format!("messages[{at}].content: expected text or a list of parts"))),
+        if read.tools.is_some_and(|tools| !matches!(tools.get().as_bytes()[0], b'[' | b'n')) {
+            return Err(Fault::invalid("tools: expected a list"));
+        }
+        let passed =
+            [("stream_options", read.stream_options), ("tools", read.tools), ("metadata", read.metadata)];
+        read.passed.extend(passed.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        Ok(read)
     }
+
+    fn model(&self) -> Result<Option<String>, Fault> {
+        match self.model.map_or(Ok(Value::Null), parsed)? {
+            Value::Null => Ok(None),
+            Value::String(name) => Ok(Some(name).filter(|name| !ROUTED.contains(&name.as_str()))),
+            _ => Err(Fault::invalid("model: expected text")),
+        }
+    }
+
+    fn stream(&self) -> Result<bool, Fault> {
+        match self.stream.map(RawValue::get) {
+            None | Some("null" | "false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Fault::invalid("stream: expected true or false")),
+        }
+    }
+
+    fn usage(&self) -> Result<bool, Fault> {
+        let options = self.stream_options.map_or(Ok(Value::Null), parsed)?;
+        Ok(options.get("include_usage") == Some(&Value::Bool(true)))
+    }
+}
+
+/// Parses a value; what is not JSON text in the end is a character that is none.
+pub fn parsed<'a, T: Deserialize<'a>>(json: &'a RawValue) -> Result<T, Fault> {
+    serde_json::from_str(json.get()).map_err(|why| not_json(&why))
+}
+
+fn not_json(why: &serde_json::Error) -> Fault {
+    Fault::invalid(format!("the body is not JSON: {why}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(body: Value) -> Result<Request, Fault> {
-        Request::of_body(body, 1000)
+    fn request(body: &Value) -> Result<Request, Fault> {
+        Request::of_body(&body.to_string(), 1000)
     }
 
     #[test]
     fn what_rules_and_policies_look_at() {
-        let request = request(json!({
+        let request = request(&json!({
             "model": "crown", "metadata": {"emotion": "joy"}, "stream": true,
             "messages": [
                 {"role": "system", "content": "be kind"},
@@ -155,7 +199,9 @@ mod tests {
         .unwrap();
         assert_eq!((request.text.as_str(), request.whole.as_str()), ("one", "be kind\none\n\nresult"));
         assert_eq!((request.model, request.stream, request.context), (None, true, json!({"emotion": "joy"})));
-        assert!(request.body.contains_key("metadata") && !request.body.contains_key("stream"));
+        let sent: Value = serde_json::from_str(&request.body.text(Some("m"), false)).unwrap();
+        assert_eq!((&sent["metadata"]["emotion"], &sent["model"]), (&json!("joy"), &json!("m")));
+        assert!(sent.get("stream").is_none() && sent.get("context").is_none());
     }
 
     #[test]
@@ -178,8 +224,35 @@ mod tests {
             json!({"messages": [{"role": "user", "content": "x"}], "context": []}),
             json!({"messages": [{"role": "user", "content": "x"}], "tools": {}}),
         ] {
-            assert_eq!(request(body.clone()).unwrap_err().status(), 400, "{body}");
+            assert_eq!(request(&body).unwrap_err().status(), 400, "{body}");
         }
-        assert_eq!(request(user(json!("x".repeat(1001)))).unwrap_err().status(), 413);
+        assert_eq!(request(&user(json!("x".repeat(1001)))).unwrap_err().status(), 413);
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let good = r#"{"messages":[{"role":"user","content":"x"}],"model":"crown","n":1,"n":2}"#;
+        assert!(Request::of_body(good, 1000).is_ok());
+        for (one, two) in [
+            (r#""messages":"#, r#""messages":[],"messages":"#),
+            (r#""model":"#, r#""mod\u0065l":"other","model":"#),
+            (r#""content":"#, r#""content":"y","content":"#),
+            (r#""role":"#, r#""role":"system","role":"#),
+        ] {
+            let body = good.replacen(one, two, 1);
+            assert!(body.len() > good.len());
+            assert_eq!(Request::of_body(&body, 1000).unwrap_err().status(), 400, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_is_not_changed() {
+        let body = r#"{"seed": 123456789012345678901234567890, "messages": [ {"role": "user", "content": "\u00e9"} ], "t": 1.0}"#;
+        let sent = Request::of_body(body, 1000).unwrap().body.text(None, false);
+        assert!(
+            sent.contains("123456789012345678901234567890")
+                && sent.contains("\\u00e9")
+                && sent.contains("1.0")
+        );
     }
 }

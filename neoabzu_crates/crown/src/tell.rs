@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
-use crate::ladder::rounded;
 use crate::request::Request;
 use crate::router::Router;
 use crate::servants::Servant;
 use crate::trace::Trace;
+use crate::trail::rounded;
 
 impl Router {
     /// Decides for a text, and tells it: `{model, servant, reason, memory, core, latency_seconds}`.

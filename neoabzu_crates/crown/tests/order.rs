@@ -50,7 +50,7 @@ fn what_validation_refuses_is_not_recalled() {
         router.route_decision(text, Value::Null, Trace::default()).unwrap_err();
     }
     let body = json!({"messages": [{"role": "user", "content": "the secret plan"}]});
-    let request = Request::of_body(body, 1000).unwrap();
+    let request = Request::of_body(&body.to_string(), 1000).unwrap();
     assert!(matches!(router.complete(&request), Err(Fault::Refused { status: 403, .. })));
     assert!(memory.texts.lock().unwrap().is_empty());
 }

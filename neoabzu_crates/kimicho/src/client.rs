@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use ureq::{Agent, Timeout};
 
 use crate::agent::{self, limited};
 use crate::answer::normalise;
+use crate::body::Body;
 use crate::breaker::Breaker;
 use crate::error::{Error, Kind, explain, wait_asked_for};
 use crate::secret::Secret;
@@ -49,11 +50,11 @@ impl Client {
         &self.settings
     }
 
-    /// Asks for a chat completion, again where that may help. `body` holds at least `messages`.
+    /// Asks for a chat completion, again where that may help.
     ///
     /// # Errors
     /// The last failure, with the number of requests made. [`Kind::Quota`] is never tried again.
-    pub fn complete(&self, body: &Map<String, Value>, traceparent: Option<&str>) -> Result<Value, Error> {
+    pub fn complete(&self, body: &Body, traceparent: Option<&str>) -> Result<Value, Error> {
         self.complete_within(body, traceparent, Duration::MAX)
     }
 
@@ -63,7 +64,7 @@ impl Client {
     /// Those of [`Client::complete`].
     pub fn complete_within(
         &self,
-        body: &Map<String, Value>,
+        body: &Body,
         traceparent: Option<&str>,
         limit: Duration,
     ) -> Result<Value, Error> {
@@ -93,12 +94,7 @@ impl Client {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub fn attempt(
-        &self,
-        body: &Map<String, Value>,
-        traceparent: Option<&str>,
-        limit: Duration,
-    ) -> Result<Value, Error> {
+    pub fn attempt(&self, body: &Body, traceparent: Option<&str>, limit: Duration) -> Result<Value, Error> {
         let (body, marked) = self.body(body)?;
         let outcome = self.post(&body, marked, traceparent, limit);
         outcome.map_err(|error| Error { attempts: 1, ..error })
@@ -122,20 +118,13 @@ impl Client {
     }
 
     /// The text to post, and whether the answer may hold tool calls written as text.
-    fn body(&self, body: &Map<String, Value>) -> Result<(String, bool), Error> {
-        let tools = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
-        let mut body = body.clone();
-        if let Some(model) = &self.settings.model {
-            body.entry("model").or_insert_with(|| model.as_str().into());
-        }
-        body.shift_remove("stream");
-        body.shift_remove("stream_options");
-        let text = Value::Object(body).to_string();
+    fn body(&self, body: &Body) -> Result<(String, bool), Error> {
+        let text = body.text(self.settings.model.as_deref(), false);
         if text.len() > MAX_REQUEST {
             let message = format!("the request has {} bytes; at most {MAX_REQUEST} are sent", text.len());
             return Err(Error { code: Some("too_large".to_owned()), ..Error::new(Kind::Refused, message) });
         }
-        Ok((text, tools || self.settings.marked))
+        Ok((text, body.offers_tools() || self.settings.marked))
     }
 
     /// The agent, made anew in a process that was forked: two processes must not share connections.

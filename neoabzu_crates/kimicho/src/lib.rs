@@ -6,20 +6,24 @@
 
 mod agent;
 mod answer;
+mod body;
 mod breaker;
 mod client;
 mod endpoint;
 mod error;
 pub mod markers;
+mod plain;
 mod secret;
 mod settings;
 mod traceparent;
 
 pub use answer::normalise;
+pub use body::Body;
 pub use breaker::Breaker;
 pub use client::{Client, MAX_ANSWER, MAX_REQUEST};
 pub use endpoint::Endpoint;
 pub use error::{Error, Kind, explain, wait_asked_for};
+pub use plain::is_plain;
 pub use secret::{MASK, Secret, clean};
 pub use serde_json;
 pub use settings::{DEFAULT_MODEL, Settings};

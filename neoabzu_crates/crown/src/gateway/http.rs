@@ -9,10 +9,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use neoabzu_kimicho::{Error, Kind};
+use neoabzu_kimicho::{Body as Asked, Error, Kind};
 use serde_json::{Map, Value, json};
 
-use super::reply::{error, fault, json as reply};
+use super::answer::Answer;
+use super::reply::{error, fault, json as reply, text};
 use super::stream::{Flow, as_events};
 use super::upstream::Opened;
 use super::{SMALL, Shared};
@@ -59,9 +60,7 @@ async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Box<Res
 
 fn parse(body: &[u8], max_text: usize) -> Result<Request, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| Fault::invalid("the body is not UTF-8"))?;
-    let value = serde_json::from_str(text);
-    let value = value.map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))?;
-    Request::of_body(value, max_text)
+    Request::of_body(text, max_text)
 }
 
 async fn decide(shared: &Arc<Shared>, request: Arc<Request>) -> Result<Decision, Fault> {
@@ -165,32 +164,31 @@ fn note(
 /// Asks Kimi K2 with its blocking client, beside the event loop.
 async fn ask_kimicho(
     shared: &Shared,
-    body: &Map<String, Value>,
+    body: &Asked,
     trace: Option<&str>,
     limit: Duration,
-) -> Result<Value, Error> {
+) -> Result<Answer, Error> {
     let (router, body, trace) = (shared.router.clone(), body.clone(), trace.map(ToOwned::to_owned));
     let asking = move || router.ask_kimicho(&body, trace.as_deref(), limit);
     let asked = tokio::task::spawn_blocking(asking).await;
-    asked.unwrap_or_else(|_| Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed")))
+    let answer = asked.unwrap_or_else(|_| Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed")));
+    answer.map(Answer::Settled)
 }
 
 fn whole(
     ladder: &Ladder,
     request: &Request,
-    mut answer: Value,
+    answer: Answer,
     who: &str,
     model: &str,
-    source: &str,
+    source: &'static str,
 ) -> Response {
-    answer["crown"] = ladder.envelope(who, model, source, Instant::now());
+    let crown = ladder.envelope(who, model, source, Instant::now());
     request.trace.set("crown.servant", who);
     if request.stream {
-        let usage = request.body.get("stream_options").and_then(|o| o.get("include_usage"))
-            == Some(&Value::Bool(true));
-        return events(Body::from(as_events(&answer, usage)), who);
+        return events(Body::from(as_events(&answer.with(&crown), request.usage)), who);
     }
-    named(reply(200, &answer), who)
+    named(text(200, answer.told(&crown)), who)
 }
 
 fn events(body: Body, who: &str) -> Response {

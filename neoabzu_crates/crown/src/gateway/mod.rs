@@ -1,5 +1,6 @@
 //! The server: connections, limits, and an end that finishes what is under way.
 
+mod answer;
 mod http;
 mod metrics;
 mod reply;

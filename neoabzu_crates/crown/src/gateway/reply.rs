@@ -16,7 +16,12 @@ use crate::fault::Fault;
 
 pub fn json(status: u16, value: &Value) -> Response {
     // Writing to memory does not fail.
-    let mut response = Response::new(Body::from(serde_json::to_vec(value).unwrap_or_default()));
+    text(status, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// A response with JSON that is written out.
+pub fn text(status: u16, json: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(json));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
-use serde_json::{Map, Value};
+use neoabzu_kimicho::Body;
 
 use crate::servants::Servant;
 
@@ -36,12 +36,13 @@ impl Target {
     /// A request for a chat completion; none if the servant's URL cannot be asked.
     pub fn ask(
         &self,
-        body: &Map<String, Value>,
+        body: &Body,
         model: &str,
         stream: bool,
         trace: Option<&str>,
     ) -> Option<Request<Full<Bytes>>> {
-        let mut request = self.request(Method::POST, self.chat.as_ref()?, text(body, model, stream).into());
+        let mut request =
+            self.request(Method::POST, self.chat.as_ref()?, body.text(Some(model), stream).into());
         let accept = if stream { "text/event-stream" } else { "application/json" };
         let headers = request.headers_mut();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -66,49 +67,5 @@ impl Target {
             request.headers_mut().insert(AUTHORIZATION, value.clone());
         }
         request
-    }
-}
-
-/// A body with the servant's model, and with `stream` as it is asked.
-fn text(body: &Map<String, Value>, model: &str, stream: bool) -> Vec<u8> {
-    let mut text = Vec::with_capacity(1024);
-    text.push(b'{');
-    let kept = |name: &str| !matches!(name, "model" | "stream") && (stream || name != "stream_options");
-    for (name, value) in body.iter().filter(|(name, _)| kept(name)) {
-        push(&mut text, name, value);
-    }
-    push(&mut text, "model", &model.into());
-    if stream {
-        push(&mut text, "stream", &true.into());
-    }
-    text.pop();
-    text.push(b'}');
-    text
-}
-
-/// Adds an entry of an object and a comma. Writing to memory does not fail.
-fn push(text: &mut Vec<u8>, name: &str, value: &Value) {
-    let _ = serde_json::to_writer(&mut *text, name);
-    text.push(b':');
-    let _ = serde_json::to_writer(&mut *text, value);
-    text.push(b',');
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_a_servant_is_asked() {
-        let body = json!({"messages": [{"role": "user", "content": "\"a\nb"}], "stream_options": {"x": 1}});
-        let (body, messages) = (body.as_object().unwrap(), &body["messages"]);
-        let sent = |stream: bool| serde_json::from_slice::<Value>(&text(body, "m", stream)).unwrap();
-        assert_eq!(sent(false), json!({"messages": messages, "model": "m"}));
-        assert_eq!(
-            sent(true),
-            json!({"messages": messages, "stream_options": {"x": 1}, "model": "m", "stream": true})
-        );
     }
 }

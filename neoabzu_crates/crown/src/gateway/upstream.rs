@@ -12,10 +12,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use neoabzu_kimicho::{Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_asked_for};
-use serde_json::{Map, Value};
+use neoabzu_kimicho::{Body, Error, Kind, MAX_ANSWER, Secret, explain, wait_asked_for};
 
 use super::SMALL;
+use super::answer::Answer;
 use super::stream::{Lines, error_in};
 use super::target::Target;
 use crate::router::Router;
@@ -29,7 +29,7 @@ pub enum Opened {
     /// Server-sent events, of which the first lines are there.
     Events { first: Bytes, lines: Lines, body: Incoming },
     /// A whole answer: it does not stream.
-    Whole(Value),
+    Whole(Answer),
 }
 
 /// A client with connections of its own: they belong to the runtime that made them.
@@ -69,15 +69,14 @@ impl Upstream {
     pub async fn complete(
         &self,
         index: usize,
-        body: &Map<String, Value>,
+        body: &Body,
         trace: Option<&str>,
         limit: Duration,
-    ) -> Result<Value, Error> {
+    ) -> Result<Answer, Error> {
         let servant = self.servant(index);
-        let marked = body.get("tools").and_then(Value::as_array).is_some_and(|tools| !tools.is_empty());
         let asking = async {
             let response = self.post(index, body, false, trace).await?;
-            self.read_whole(index, response, marked).await
+            self.read_whole(index, response, body.offers_tools()).await
         };
         tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late(servant)))
     }
@@ -86,7 +85,7 @@ impl Upstream {
     pub async fn open(
         &self,
         index: usize,
-        body: &Map<String, Value>,
+        body: &Body,
         trace: Option<&str>,
         limit: Duration,
     ) -> Result<Opened, Error> {
@@ -132,7 +131,7 @@ impl Upstream {
         index: usize,
         response: Response<Incoming>,
         marked: bool,
-    ) -> Result<Value, Error> {
+    ) -> Result<Answer, Error> {
         let servant = self.servant(index);
         let status = response.status().as_u16();
         let wait = wait_asked_for(|name| response.headers().get(name)?.to_str().ok());
@@ -154,10 +153,10 @@ impl Upstream {
         })?;
         let body = body.to_bytes();
         let answer = if body.len() <= SMALL {
-            normalise(&body, marked, &secrets(servant))
+            Answer::read(body, marked, &secrets(servant))
         } else {
             let router = self.router.clone();
-            let parse = move || normalise(&body, marked, &secrets(&router.config().servants[index]));
+            let parse = move || Answer::read(body, marked, &secrets(&router.config().servants[index]));
             tokio::task::spawn_blocking(parse)
                 .await
                 .unwrap_or_else(|_| Err(Error::malformed("the parser failed on this answer".to_owned())))
@@ -172,7 +171,7 @@ impl Upstream {
     async fn post(
         &self,
         index: usize,
-        body: &Map<String, Value>,
+        body: &Body,
         stream: bool,
         trace: Option<&str>,
     ) -> Result<Response<Incoming>, Error> {
