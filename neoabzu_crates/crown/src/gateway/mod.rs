@@ -1,8 +1,10 @@
 //! The server: connections, limits, and an end that finishes what is under way.
 
+mod about;
 mod answer;
-mod http;
+mod completions;
 mod metrics;
+mod paths;
 mod reply;
 mod socket;
 mod stream;
@@ -15,7 +17,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ::http::HeaderMap;
+use http::HeaderMap;
 use neoabzu_kimicho::Secret;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;

@@ -1,10 +1,6 @@
 //! Responses, and who gets none: the checks before any request is looked at.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
@@ -42,24 +38,7 @@ pub fn fault(fault: &Fault) -> Response {
 }
 
 /// Refuses what a web page could send (a foreign Host, any Origin) and who does not show the token.
-pub async fn gate(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let path = known(request.uri().path());
-    let response = match refusal(&shared, request.headers(), path) {
-        Some(response) => response,
-        None => next.run(request).await,
-    };
-    shared.metrics.request(path, response.status().as_u16());
-    response
-}
-
-/// The path as it is counted: callers must not be able to make new series.
-fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 6] =
-        ["/v1/chat/completions", "/v1/models", "/healthz", "/readyz", "/metrics", "/crown"];
-    PATHS.into_iter().find(|known| *known == path).unwrap_or("other")
-}
-
-fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Response> {
+pub fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Response> {
     if shared.loopback && !headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(is_loopback)) {
         return Some(error(421, "host", "this server answers to its loopback address only"));
     }

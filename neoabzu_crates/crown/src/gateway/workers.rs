@@ -1,6 +1,7 @@
 //! The threads that serve. Each has an event loop and connections to servants of its own, so that nothing
 //! in the way of a request wakes another thread: that costs more than the request itself.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpStream;
 use std::pin::pin;
@@ -9,15 +10,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::routing::{get, post};
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::{Shared, http, reply, socket};
+use super::Shared;
+use super::paths::Paths;
 
 /// A connection, and its place among those there may be.
 type Arrival = (TcpStream, OwnedSemaphorePermit);
@@ -84,18 +84,7 @@ async fn work(
     open: &Arc<AtomicUsize>,
     stop: &watch::Receiver<u8>,
 ) {
-    let app = axum::Router::new()
-        .route("/v1/chat/completions", post(http::completions))
-        .route("/v1/models", get(http::models))
-        .route("/healthz", get(http::healthz))
-        .route("/readyz", get(http::readyz))
-        .route("/metrics", get(http::metrics))
-        .route("/crown", get(socket::crown))
-        .fallback(http::nothing_here)
-        .method_not_allowed_fallback(http::not_this_way)
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), reply::gate))
-        .with_state(shared.clone());
-    let service = TowerToHyperService::new(app);
+    let paths = Arc::new(Paths::new(shared));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -106,12 +95,13 @@ async fn work(
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
         // A connection that has asked nothing yet need not be waited for.
         let asked = Arc::new(AtomicBool::new(false));
-        let noting = (service.clone(), asked.clone());
-        let noted = service_fn(move |request| {
-            noting.1.store(true, Ordering::Relaxed);
-            noting.0.call(request)
+        let (paths, noting) = (paths.clone(), asked.clone());
+        let service = service_fn(move |request| {
+            noting.store(true, Ordering::Relaxed);
+            let paths = paths.clone();
+            async move { Ok::<_, Infallible>(paths.answer(request).await) }
         });
-        let connection = server.serve_connection(TokioIo::new(stream), noted).with_upgrades();
+        let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let (shared, mut stop) = (shared.clone(), stop.clone());
         tokio::spawn(async move {
             shared.metrics.connections.inc();

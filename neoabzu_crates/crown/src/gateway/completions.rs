@@ -1,33 +1,32 @@
-//! The paths of the gateway.
+//! `POST /v1/chat/completions`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Request as HttpRequest, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use neoabzu_kimicho::{Body as Asked, Error, Kind};
-use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
-use super::reply::{error, fault, json as reply, text};
+use super::reply::{error, fault, text};
 use super::stream::{Flow, as_events};
 use super::upstream::Opened;
 use super::{SMALL, Shared};
 use crate::complete::{UnderWay, body_with_memory};
 use crate::fault::Fault;
 use crate::ladder::{Ladder, Step};
-use crate::request::{ROUTED, Request};
+use crate::request::Request;
 use crate::router::Decision;
 
 /// Text beyond this, in bytes, is routed beside the event loop.
 const BRIEF: usize = 16 << 10;
 
-/// `POST /v1/chat/completions`.
-pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Response {
+/// Has a request answered, be it by an error.
+pub async fn complete(shared: &Arc<Shared>, request: http::Request<Incoming>) -> Response {
     let began = Instant::now();
     let (parts, body) = request.into_parts();
     let trace = shared.trace("crown.complete", &parts.headers);
@@ -42,12 +41,12 @@ pub async fn completions(State(shared): State<Arc<Shared>>, request: HttpRequest
         beside(move || parse(&body, max_text), "the parser failed on this body").await
     };
     match trace.watch(parsed) {
-        Ok(request) => answer(&shared, Arc::new(request.traced(trace)), began).await,
+        Ok(request) => answer(shared, Arc::new(request.traced(trace)), began).await,
         Err(why) => fault(&why),
     }
 }
 
-async fn read(body: Body, limit: usize, time: Duration) -> Result<Bytes, Box<Response>> {
+async fn read(body: Incoming, limit: usize, time: Duration) -> Result<Bytes, Box<Response>> {
     match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(why)) if why.is::<LengthLimitError>() => {
@@ -203,52 +202,4 @@ fn named(mut response: Response, who: &str) -> Response {
         response.headers_mut().insert("x-crown-servant", value);
     }
     response
-}
-
-/// `GET /v1/models`.
-pub async fn models(State(shared): State<Arc<Shared>>) -> Response {
-    let config = shared.router.config();
-    let servants = config.servants.iter().map(|servant| (servant.name.as_str(), "servant"));
-    let kimicho = config.kimicho.iter().map(|_| ("kimicho", "kimicho"));
-    let routed = ROUTED[..1].iter().map(|name| (*name, "crown"));
-    let entries = routed.chain(servants).chain(kimicho).map(
-        |(id, owner)| json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner}),
-    );
-    reply(200, &json!({"object": "list", "data": entries.collect::<Vec<Value>>()}))
-}
-
-/// `GET /healthz`: this process answers.
-pub async fn healthz() -> Response {
-    reply(200, &json!({"status": "ok"}))
-}
-
-/// `GET /readyz`: there is somebody to ask.
-pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let servants = shared.router.config().servants.iter().enumerate();
-    let health: Map<String, Value> = servants
-        .map(|(index, servant)| (servant.name.clone(), shared.router.health(index).healthy().into()))
-        .collect();
-    let kimicho = shared.router.kimicho().is_some();
-    let ready = kimicho || health.values().any(|healthy| *healthy == Value::Bool(true));
-    let status = if ready { "ready" } else { "no servant is healthy" };
-    reply(if ready { 200 } else { 503 }, &json!({"status": status, "servants": health, "kimicho": kimicho}))
-}
-
-/// `GET /metrics`.
-pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let Ok(text) = shared.metrics.text(&shared.router) else {
-        return error(500, "internal", "the metrics cannot be written");
-    };
-    let mut response = Response::new(Body::from(text));
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
-}
-
-pub async fn nothing_here() -> Response {
-    error(404, "not_found", "there is nothing at this path")
-}
-
-pub async fn not_this_way() -> Response {
-    error(405, "method", "this path is not asked with this method")
 }
