@@ -10,10 +10,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
 const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"The answer of a servant, about as long as a short sentence."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}}"#;
 const QUESTION: &str = r#"{"model":"crown","messages":[{"role":"system","content":"You are helpful."},{"role":"user","content":"What does a servant answer when it is asked something short?"}],"temperature":0.2}"#;
@@ -36,30 +37,53 @@ fn upstream() -> io::Result<()> {
     println!("{}", listener.local_addr()?.port());
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
     let answer = format!("{head}{}\r\n\r\n{ANSWER}", ANSWER.len());
-    let mut peers: Vec<Peer> = Vec::new();
+    // The listener is 0, a peer its place and 1.
+    let mut waiting = Waiting::new()?;
+    waiting.add(&listener, 0)?;
+    let mut peers: Vec<Option<Peer>> = Vec::new();
     loop {
-        let mut waiting = vec![PollFd::new(&listener, PollFlags::IN)];
-        waiting.extend(peers.iter().map(Peer::readable));
-        let ready = ready(&mut waiting, None)?;
-        // From the last to the first, for one that has gone makes room with the last.
-        for at in ready.iter().rev().filter(|at| **at > 0).map(|at| at - 1) {
-            match peers[at].receive() {
-                Ok(Some(_)) => peers[at].stream.write_all(answer.as_bytes())?,
+        for ready in waiting.wait(None)? {
+            let Some(at) = ready.checked_sub(1) else {
+                let peer = Peer::new(listener.accept()?.0)?;
+                let free = peers.iter().position(Option::is_none).unwrap_or(peers.len());
+                waiting.add(&peer.stream, free + 1)?;
+                peers.resize_with(peers.len().max(free + 1), || None);
+                peers[free] = Some(peer);
+                continue;
+            };
+            let Some(peer) = &mut peers[at] else { continue };
+            match peer.receive() {
+                Ok(Some(_)) => peer.stream.write_all(answer.as_bytes())?,
                 Ok(None) => {}
-                Err(_) => drop(peers.swap_remove(at)),
+                // Closed, it is waited for no longer.
+                Err(_) => peers[at] = None,
             }
-        }
-        if ready.first() == Some(&0) {
-            peers.push(Peer::new(listener.accept()?.0)?);
         }
     }
 }
 
-/// Waits, and returns which are readable.
-fn ready(waiting: &mut [PollFd<'_>], time: Option<Duration>) -> io::Result<Vec<usize>> {
-    let time = time.map(|time| Timespec::try_from(time).map_err(io::Error::other)).transpose()?;
-    poll(waiting, time.as_ref())?;
-    Ok((0..waiting.len()).filter(|at| !waiting[*at].revents().is_empty()).collect())
+/// Those that are waited for, each with a number.
+struct Waiting {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Waiting {
+    fn new() -> io::Result<Waiting> {
+        Ok(Waiting { epoll: epoll::create(CreateFlags::CLOEXEC)?, events: Vec::with_capacity(64) })
+    }
+
+    fn add(&self, one: impl AsFd, number: usize) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, one, EventData::new_u64(number as u64), EventFlags::IN)?)
+    }
+
+    /// Waits, no longer than `time`, and returns the numbers of the readable ones.
+    fn wait(&mut self, time: Option<Duration>) -> io::Result<Vec<usize>> {
+        let time = time.map(|time| time.try_into().map_err(io::Error::other)).transpose()?;
+        self.events.clear();
+        epoll::wait(&self.epoll, spare_capacity(&mut self.events), time.as_ref())?;
+        Ok(self.events.drain(..).map(|event| event.data.u64() as usize).collect())
+    }
 }
 
 /// A connection, and what has come of a message.
@@ -74,12 +98,9 @@ impl Peer {
         Ok(Peer { stream, buffer: Vec::new() })
     }
 
-    fn readable(&self) -> PollFd<'_> {
-        PollFd::from_borrowed_fd(self.stream.as_fd(), PollFlags::IN)
-    }
-
-    /// Reads what there is. When a request or answer is whole with its body, its first line comes back.
-    fn receive(&mut self) -> io::Result<Option<String>> {
+    /// Reads what there is. When a request or answer is whole with its body, it tells whether it is an answer with
+    /// status 200.
+    fn receive(&mut self) -> io::Result<Option<bool>> {
         let mut chunk = [0; 8192];
         match self.stream.read(&mut chunk)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -88,18 +109,22 @@ impl Peer {
         let Some(end) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
             return Ok(None);
         };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).to_ascii_lowercase();
-        let size = head
-            .split("content-length:")
-            .nth(1)
-            .and_then(|rest| rest.lines().next()?.trim().parse().ok())
-            .unwrap_or(0_usize);
+        let head = &self.buffer[..end];
+        let size = head.split(|byte| *byte == b'\n').find_map(size_in).unwrap_or(0);
+        let well = head.starts_with(b"HTTP/1.1 200 ");
         if self.buffer.len() < end + 4 + size {
             return Ok(None);
         }
         self.buffer.drain(..end + 4 + size);
-        Ok(head.lines().next().map(str::to_owned))
+        Ok(Some(well))
     }
+}
+
+/// What a header says of the size of a body.
+fn size_in(line: &[u8]) -> Option<usize> {
+    let (name, value) = line.split_at_checked(15)?;
+    let size = name.eq_ignore_ascii_case(b"content-length:").then_some(value)?;
+    str::from_utf8(size).ok()?.trim().parse().ok()
 }
 
 /// One of the connections that ask: when its next request is due, and since when it waits for an answer.
@@ -120,10 +145,13 @@ fn ask(place: &str, connections: usize, seconds: f64, rate: f64) -> io::Result<(
     let end = begin + Duration::from_secs_f64(seconds);
     // Each connection has its turn; as many as possible: whenever it has its answer.
     let step = (rate > 0.0).then(|| Duration::from_secs_f64(connections as f64 / rate));
+    let mut waiting = Waiting::new()?;
     let mut asking = Vec::new();
     for at in 0..connections {
         let due = begin + step.map_or(Duration::ZERO, |step| step.mul_f64(at as f64 / connections as f64));
-        asking.push(Asking { peer: Peer::new(TcpStream::connect(place)?)?, due, since: None });
+        let peer = Peer::new(TcpStream::connect(place)?)?;
+        waiting.add(&peer.stream, at)?;
+        asking.push(Asking { peer, due, since: None });
     }
     let (mut latencies, mut errors) = (Vec::new(), 0_u64);
     loop {
@@ -134,31 +162,27 @@ fn ask(place: &str, connections: usize, seconds: f64, rate: f64) -> io::Result<(
         }
         let next = asking.iter().filter(|one| one.since.is_none()).map(|one| one.due).min();
         let next = next.filter(|due| *due < end);
-        let (places, mut waiting): (Vec<usize>, Vec<PollFd<'_>>) = asking
-            .iter()
-            .enumerate()
-            .filter(|(_, one)| one.since.is_some())
-            .map(|(at, one)| (at, one.peer.readable()))
-            .unzip();
-        if waiting.is_empty() && next.is_none() {
+        if next.is_none() && asking.iter().all(|one| one.since.is_none()) {
             break;
         }
-        let time = next.map(|due| due.saturating_duration_since(Instant::now()));
-        for at in ready(&mut waiting, time)?.into_iter().map(|at| places[at]).collect::<Vec<_>>() {
+        let mut lost = Vec::new();
+        for at in waiting.wait(next.map(|due| due.saturating_duration_since(Instant::now())))? {
             let one = &mut asking[at];
             match one.peer.receive() {
                 Ok(None) => continue,
-                Ok(Some(line)) if line.contains(" 200 ") => {
-                    latencies.extend(one.since.map(|since| since.elapsed()));
-                }
-                Ok(Some(_)) => errors += 1,
+                Ok(Some(true)) => latencies.extend(one.since.map(|since| since.elapsed())),
+                Ok(Some(false)) => errors += 1,
                 Err(_) => {
                     errors += 1;
-                    one.peer = Peer::new(TcpStream::connect(place)?)?;
+                    lost.push(at);
                 }
             }
             one.since = None;
             one.due = step.map_or_else(Instant::now, |step| one.due + step);
+        }
+        for at in lost {
+            asking[at].peer = Peer::new(TcpStream::connect(place)?)?;
+            waiting.add(&asking[at].peer.stream, at)?;
         }
     }
     let took = begin.elapsed().as_secs_f64();
