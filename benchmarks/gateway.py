@@ -50,6 +50,8 @@ PEER = "litellm[proxy]==1.108.7"
 TOKEN = f"sk-{secrets.token_hex(24)}"
 #: Requests in a round, at least: fewer tell nothing of a 99th percentile.
 LEAST = 100
+#: The rounds of a server end with the one under way after so many seconds.
+PATIENCE = 90
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
 
 
@@ -220,7 +222,8 @@ class Bench:
         seconds = max(self.seconds, LEAST / half)
         quiet: list[dict[str, float]] = []
         disturbed: list[dict[str, float]] = []
-        while len(quiet) < self.rounds and len(quiet) + len(disturbed) < 4 * self.rounds:
+        end = time.monotonic() + PATIENCE
+        while len(quiet) < self.rounds and time.monotonic() < end:
             before = stolen()
             told = self.round(server, servant, half, seconds)
             (quiet if stolen() == before else disturbed).append(told)
@@ -372,6 +375,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args()
+    # What was started is ended then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     compile_packages()
     python = shipped()
     bench = Bench(options.load or built(), options.seconds, options.rounds, options.connections)
