@@ -232,7 +232,7 @@ async def test_a_log_that_grows_again_after_a_pause_is_noticed(
         pytest.skip("this file system cannot cut off the front of a file")
     monkeypatch.setattr("razar.launchers.log_watch.PAUSE", 0.01)
     os.mkfifo(tmp_path / "go")
-    launcher.ignite(launch_spec(tmp_path, sh("echo one; while read x < go; do seq 30000; done")))
+    launcher.ignite(launch_spec(tmp_path, sh("exec 3<> go; echo one; while read x <&3; do seq 30000; done")))
     path = tmp_path / "logs" / "components" / "crown_router" / "current.log"
     for number in (1, 2, 3):
         await until(lambda: launcher._watch._pauses == {})  # Nothing is being looked at: it sleeps.
