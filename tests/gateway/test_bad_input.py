@@ -60,6 +60,21 @@ def post(at: Gateway, content: bytes, **headers: str) -> httpx.Response:
         (b'{"messages": [{"role": "user", "content": ""}]}', 400, "empty"),
         (b'{"messages": []}', 400, "empty"),
         (b"[" * 200_000, 400, "nests more than 127"),
+        (
+            b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
+            400,
+            "messages[0]: duplicate field",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}], "messages": []}',
+            400,
+            "messages: is given twice",
+        ),
+        (
+            b'{"messages": [{"role": "user", "content": "a"}], "x": ' + b"[" * 200 + b"]" * 200 + b"}",
+            400,
+            "nests",
+        ),
         (b'{"messages": [{"role": "user", "content": NaN}]}', 400, "not JSON"),
         (
             json.dumps(BODY | {"messages": [{"role": "user", "content": "x" * (2 << 20)}]}).encode(),
