@@ -63,7 +63,7 @@ def post(at: Gateway, content: bytes, **headers: str) -> httpx.Response:
         (
             b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
             400,
-            "messages[0]: duplicate field",
+            "messages[0].content: is given twice",
         ),
         (
             b'{"messages": [{"role": "user", "content": "a"}], "messages": []}',
