@@ -207,7 +207,7 @@ def test_connections_to_servants_are_kept(tmp_path: Path) -> None:
     with crowned(tmp_path, count=1) as (at, [first]), httpx.Client() as one:
         for _ in range(5):
             for stream in (False, True):
-                # Read to the end: who leaves a stream before loses the connection, and the next may be another thread's.
+                # Read to the end: who leaves before loses the connection, and the next may be another thread's.
                 answer = one.post(f"{at.url}/v1/chat/completions", json={"messages": USER, "stream": stream})
                 assert (answer.status_code, "[DONE]" in answer.text) == (200, stream)
         assert (len(first.requests), len(first.clients)) == (10, 1)
