@@ -1,11 +1,12 @@
-//! A JSON object taken apart without looking into its values.
+//! JSON taken apart without looking into its values, which stay text.
+//!
+//! `serde_json` has this as `RawValue`; but with it, wherever in a program, text in an object of a certain name is
+//! parsed as JSON again, and a request could nest as deep as it likes.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use crate::fault::Fault;
 
@@ -14,21 +15,56 @@ pub const MAX_DEPTH: usize = 127;
 
 /// The names and values of an object, in their order; a name may come twice.
 #[derive(Default)]
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a str)>);
+
+/// Checks that a text is JSON and not too deep.
+///
+/// # Errors
+/// [`Fault::Invalid`], which says what is wrong.
+pub fn check(json: &str) -> Result<(), Fault> {
+    if too_deep(json) {
+        return Err(Fault::invalid(format!("the body nests more than {MAX_DEPTH} lists and objects")));
+    }
+    parsed::<IgnoredAny>(json).map(|_| ())
+}
+
+/// Parses a value.
+///
+/// # Errors
+/// [`Fault::Invalid`] for what is no JSON.
+pub fn parsed<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Fault> {
+    serde_json::from_str(json).map_err(|why| Fault::invalid(format!("the body is not JSON: {why}")))
+}
 
 impl<'a> Members<'a> {
+    /// Takes an object apart, if it is one. `json` has been checked.
+    ///
+    /// # Errors
+    /// [`Fault::Invalid`] for a name with half of a surrogate pair.
+    pub fn of(json: &'a str) -> Result<Option<Members<'a>>, Fault> {
+        if !json.starts_with('{') {
+            return Ok(None);
+        }
+        let mut members = Vec::with_capacity(8);
+        let mut parts = parts(json);
+        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            let plain = name.trim_matches('"');
+            let name = if name.contains('\\') { parsed(name)? } else { Cow::Borrowed(plain) };
+            members.push((name, value));
+        }
+        Ok(Some(Members(members)))
+    }
+
     /// The value of the one member of a name, unless it is null; `place` is where the object stands.
     ///
     /// # Errors
     /// [`Fault::Invalid`] if there are two, or if it is spelled in a way that some servants take for the same: they
     /// might read another one than we do.
-    pub fn one(&self, name: &str, place: &str) -> Result<Option<&'a RawValue>, Fault> {
+    pub fn one(&self, name: &str, place: &str) -> Result<Option<&'a str>, Fault> {
         let mut found = self.0.iter().filter(|(told, _)| folded(told).eq(name.chars()));
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
-            (Some((told, value)), None) if told == name => {
-                Ok(Some(*value).filter(|value| value.get() != "null"))
-            }
+            (Some((told, value)), None) if told == name => Ok(Some(*value).filter(|value| *value != "null")),
             (Some((told, _)), None) => Err(Fault::invalid(format!("{place}{name}: is spelled {told:?}"))),
             (Some(_), Some(_)) => Err(Fault::invalid(format!("{place}{name}: is given twice"))),
         }
@@ -44,33 +80,46 @@ fn folded(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        value.deserialize_map(Taking)
-    }
+/// The values of a list, if it is one; of an object its names and values. `json` has been checked.
+pub fn items(json: &str) -> Option<impl Iterator<Item = &str>> {
+    json.starts_with('[').then(|| parts(json))
 }
 
-struct Taking;
+fn parts(json: &str) -> impl Iterator<Item = &str> {
+    let bytes = json.as_bytes();
+    let mut at = 1;
+    std::iter::from_fn(move || {
+        let between = |byte: &u8| matches!(byte, b',' | b':') || byte.is_ascii_whitespace();
+        let begin = at + bytes.get(at..)?.iter().position(|byte| !between(byte))?;
+        at = end_of(bytes, begin);
+        (begin < at).then(|| &json[begin..at])
+    })
+}
 
-impl<'de> Visitor<'de> for Taking {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::with_capacity(8);
-        while let Some(Name(name)) = map.next_key()? {
-            members.push((name, map.next_value()?));
+/// Where the value ends that begins at a place; the place itself if what ends there is what it stands in.
+fn end_of(bytes: &[u8], begin: usize) -> usize {
+    let (mut at, mut depth, mut quoted) = (begin, 0_usize, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'"' => {
+                quoted = !quoted;
+                if !quoted && depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ if quoted => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' if depth < 2 => return at + depth,
+            b']' | b'}' => depth -= 1,
+            b',' if depth == 0 => return at,
+            _ if depth == 0 && byte.is_ascii_whitespace() => return at,
+            _ => {}
         }
-        Ok(Members(members))
+        at += 1;
     }
+    bytes.len()
 }
-
-/// A name, borrowed where nothing in it is escaped.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Whether a JSON text nests lists and objects deeper than [`MAX_DEPTH`].
 pub fn too_deep(json: &str) -> bool {
@@ -97,24 +146,56 @@ pub fn too_deep(json: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
     fn an_object_is_taken_apart() {
-        let text = r#" {"a": [1, {"b": 2}] , "\u0062": "x", "a": null} "#;
-        let members = serde_json::from_str::<Members<'_>>(text).unwrap().0;
-        let told: Vec<(&str, &str)> = members.iter().map(|(name, value)| (&**name, value.get())).collect();
-        assert_eq!(told, [("a", r#"[1, {"b": 2}]"#), ("b", "\"x\""), ("a", "null")]);
-        for text in ["[]", "[[\"a\", 1]]", "1", "{\"a\": 01}", "{\"a\": \"\n\"}", "{} {}"] {
-            assert!(serde_json::from_str::<Members<'_>>(text).is_err(), "{text}");
+        let text = r#"{"a": [1, {"b": "]\\"}] , "\u0062" :"x\"," ,"a":null,"":-1.5e3 ,"\\":{ }}"#;
+        check(text).unwrap();
+        let members = Members::of(text).unwrap().unwrap().0;
+        let told: Vec<(&str, &str)> = members.iter().map(|(name, value)| (&**name, *value)).collect();
+        let list = r#"[1, {"b": "]\\"}]"#;
+        assert_eq!(told, [("a", list), ("b", r#""x\",""#), ("a", "null"), ("", "-1.5e3"), ("\\", "{ }")]);
+        assert_eq!(items(list).unwrap().collect::<Vec<_>>(), ["1", r#"{"b": "]\\"}"#]);
+        for (list, count) in [("[]", 0), ("[ ]", 0), ("[[],[]]", 2), ("[\"é\" , true]", 2)] {
+            assert_eq!(items(list).unwrap().count(), count, "{list}");
+        }
+        assert!(items("{}").is_none() && Members::of("[]").unwrap().is_none());
+        for text in ["", "{\"a\": 01}", "{\"a\": \"\n\"}", "{} {}", "[1,]"] {
+            check(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn what_is_taken_apart_is_what_was_put_together() {
+        let pieces = ["{", "}", "[", "]", "\\", "\"", ",", ":", " ", "null", "é", "\u{0}", "1", "\n"];
+        let mut random = 1_u64;
+        for _ in 0..2000 {
+            let mut text = || -> String {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (0..8).map(|n| pieces[(random >> (8 + 6 * n)) as usize % pieces.len()]).collect()
+            };
+            let (name, value) = (text(), text());
+            let object = json!({(&name): value, "list": [value, {(&value): 1.5}], "last": null});
+            for written in [object.to_string(), serde_json::to_string_pretty(&object).unwrap()] {
+                let members = Members::of(&written).unwrap().unwrap().0;
+                let again = members.iter().map(|(name, json)| (name.to_string(), parsed(json).unwrap()));
+                assert_eq!(Value::Object(again.collect()), object);
+                let list: Vec<Value> =
+                    items(members[1].1).unwrap().map(|json| parsed(json).unwrap()).collect();
+                assert_eq!(Value::Array(list), object["list"]);
+            }
         }
     }
 
     #[test]
     fn one_of_a_name() {
         let text = r#"{"stream": true, "role": 1, "to\u212aen": 2, "\u017feed": 3, "n": null, "twice": 4, "Twice": 5}"#;
-        let members = serde_json::from_str::<Members<'_>>(text).unwrap();
-        let one = |name: &str| members.one(name, "at.").map(|value| value.map(RawValue::get));
+        let members = Members::of(text).unwrap().unwrap();
+        let one = |name: &str| members.one(name, "at.");
         assert_eq!((one("role"), one("n"), one("model")), (Ok(Some("1")), Ok(None), Ok(None)));
         for (name, told) in [("token", "to\u{212a}en"), ("seed", "\u{17f}eed")] {
             assert_eq!(one(name).unwrap_err().to_string(), format!("at.{name}: is spelled {told:?}"));

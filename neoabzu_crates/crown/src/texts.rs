@@ -1,10 +1,7 @@
 //! The text of a conversation.
 
-use serde_json::value::RawValue;
-
 use crate::fault::Fault;
-use crate::members::Members;
-use crate::request::parsed;
+use crate::members::{Members, items, parsed};
 
 pub const EMPTY: &str = "the text is empty";
 
@@ -12,20 +9,18 @@ pub const EMPTY: &str = "the text is empty";
 ///
 /// # Errors
 /// [`Fault::Invalid`] for what is no list of messages, and for one that says nothing.
-pub fn texts(messages: &RawValue) -> Result<(String, String), Fault> {
-    if !messages.get().starts_with('[') {
-        return Err(Fault::invalid("messages: expected a list"));
-    }
-    let messages: Vec<&RawValue> = parsed(messages)?;
-    if messages.is_empty() {
+pub fn texts(messages: &str) -> Result<(String, String), Fault> {
+    let messages = items(messages).ok_or_else(|| Fault::invalid("messages: expected a list"))?;
+    let mut messages = messages.enumerate().peekable();
+    if messages.peek().is_none() {
         return Err(Fault::invalid("messages: the list is empty"));
     }
     let mut last = String::new();
     let mut whole = String::new();
     let mut something = false;
-    for (at, message) in messages.into_iter().enumerate() {
+    for (at, message) in messages {
         let place = format!("messages[{at}].");
-        let message = object(message)?.unwrap_or_default();
+        let message = Members::of(message)?.unwrap_or_default();
         let Some(role) = part_of(&message, "role", &place)?.filter(|role| !role.is_empty()) else {
             return Err(Fault::invalid(format!("messages[{at}]: expected an object with a role")));
         };
@@ -47,20 +42,21 @@ pub fn texts(messages: &RawValue) -> Result<(String, String), Fault> {
 }
 
 /// The text of a message, and whether it holds something besides.
-fn text_of(content: &RawValue, place: &str) -> Result<(String, bool), Fault> {
+fn text_of(content: &str, place: &str) -> Result<(String, bool), Fault> {
     if let Some(text) = text(content)? {
         return Ok((text, false));
     }
-    if !content.get().starts_with('[') {
-        return Err(Fault::invalid(format!("{place}content: expected text or a list of parts")));
+    let parts = items(content);
+    let parts =
+        parts.ok_or_else(|| Fault::invalid(format!("{place}content: expected text or a list of parts")))?;
+    let (mut texts, mut others) = (Vec::new(), false);
+    for (at, part) in parts.enumerate() {
+        let part = Members::of(part)?.unwrap_or_default();
+        let text = part_of(&part, "text", &format!("{place}content[{at}]."))?;
+        others |= text.is_none();
+        texts.extend(text);
     }
-    let parts: Vec<&RawValue> = parsed(content)?;
-    let mut texts = Vec::with_capacity(parts.len());
-    for (at, part) in parts.iter().enumerate() {
-        let part = object(part)?.unwrap_or_default();
-        texts.extend(part_of(&part, "text", &format!("{place}content[{at}]."))?);
-    }
-    Ok((texts.join("\n"), texts.len() < parts.len()))
+    Ok((texts.join("\n"), others))
 }
 
 /// A member that is text.
@@ -68,11 +64,6 @@ fn part_of(members: &Members<'_>, name: &str, place: &str) -> Result<Option<Stri
     members.one(name, place)?.map_or(Ok(None), text)
 }
 
-fn text(value: &RawValue) -> Result<Option<String>, Fault> {
-    value.get().starts_with('"').then(|| parsed(value)).transpose()
-}
-
-/// A value that is an object.
-fn object(value: &RawValue) -> Result<Option<Members<'_>>, Fault> {
-    value.get().starts_with('{').then(|| parsed(value)).transpose()
+fn text(json: &str) -> Result<Option<String>, Fault> {
+    json.starts_with('"').then(|| parsed(json)).transpose()
 }
