@@ -83,6 +83,8 @@ pub(crate) enum Owner {
 
 /// Refuses a file that another program made, or a newer version.
 pub(crate) fn owner(connection: &Connection) -> Result<Owner> {
+    // Read as of one instant: somebody may be making it at this moment.
+    let _reading = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose()?;
     let number = |name: &str| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0));
     let (application, format) = (number("application_id")?, number("user_version")?);
     if application == APPLICATION_ID {
@@ -268,6 +270,25 @@ mod tests {
         assert_eq!(error.kind, ErrorKind::Schema);
         assert!(error.message.contains("schema 7"), "{error}");
         part(&connection, "working").unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_being_made_is_nobody_elses() {
+        let folder = tempfile::TempDir::new().unwrap();
+        for round in 0..100 {
+            let path = folder.path().join(format!("{round}.db"));
+            let mut maker = Connection::open(&path).unwrap();
+            maker.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+            std::thread::scope(|scope| {
+                let looking = scope.spawn(|| {
+                    let connection = Connection::open(&path).unwrap();
+                    connection.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+                    while owner(&connection).unwrap() != Owner::Ours {}
+                });
+                prepare(&mut maker).unwrap();
+                looking.join().unwrap();
+            });
+        }
     }
 
     #[test]
