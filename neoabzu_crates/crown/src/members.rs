@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -98,23 +99,34 @@ fn parts(json: &str) -> impl Iterator<Item = &str> {
 
 /// Where the value ends that begins at a place; the place itself if what ends there is what it stands in.
 fn end_of(bytes: &[u8], begin: usize) -> usize {
-    let (mut at, mut depth, mut quoted) = (begin, 0_usize, false);
+    let (mut at, mut depth) = (begin, 0_usize);
     while let Some(byte) = bytes.get(at) {
         match byte {
-            b'\\' => at += 1,
             b'"' => {
-                quoted = !quoted;
-                if !quoted && depth == 0 {
-                    return at + 1;
+                at = end_of_text(bytes, at + 1);
+                if depth == 0 {
+                    return at;
                 }
+                continue;
             }
-            _ if quoted => {}
             b'[' | b'{' => depth += 1,
             b']' | b'}' if depth < 2 => return at + depth,
             b']' | b'}' => depth -= 1,
             b',' if depth == 0 => return at,
             _ if depth == 0 && byte.is_ascii_whitespace() => return at,
             _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Where the text ends of which this is the first character.
+fn end_of_text(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
         }
         at += 1;
     }
