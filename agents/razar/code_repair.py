@@ -126,7 +126,12 @@ async def repair_module(
             journal.set_state(trial.logs, trial.id, "rejected")
         raise
     finally:
-        await asyncio.to_thread(place.remove, trial.logs, trial.id)
+        try:
+            await to_its_end(asyncio.to_thread(place.remove, trial.logs, trial.id))
+        except asyncio.CancelledError:
+            if status == "applied":
+                await _take_back(trial)
+            raise
         _leave_nothing(trial)
     if status == "rejected" and trial.prepared and journal.state_of(trial.logs, trial.id) == "proposed":
         journal.set_state(trial.logs, trial.id, "rejected")
@@ -319,8 +324,12 @@ async def _swap(trial: _Trial) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([swap])
         if swap.exception() is None:
-            await asyncio.to_thread(transaction.rollback, trial.logs, trial.id)
+            await _take_back(trial)
         raise
+
+
+async def _take_back(trial: _Trial) -> None:
+    await to_its_end(asyncio.to_thread(transaction.rollback, trial.logs, trial.id))
 
 
 def _prepare(trial: _Trial, root: str, attempt: int, agent: str | None, waits: bool) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agents.razar.agent import Suggestion
-from agents.razar.patching import journal
+from agents.razar.patching import journal, place
 from agents.razar.records import settling
 from tests.handover.support import APP, FIXED, Agent, House, Server, failure, proposal
 from tests.handover.test_dependency import LAYERS, TAIL, WITH, house_with_layers
@@ -58,6 +58,31 @@ async def test_a_cancellation_at_any_instant_leaves_the_tree_as_it_was(tmp_path:
         assert {journal.state_of(logs, id) for id in journal.known(logs)} <= {"rejected", "rolled_back"}
         shutil.rmtree(house.logs / "repairs" / "tried", ignore_errors=True)
     assert asyncio.CancelledError in ends and house.handovers().recover() == []
+
+
+async def test_a_cancellation_after_the_swap_takes_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, test=None)
+    applied, go_on = threading.Event(), threading.Event()
+
+    def slow_remove(logs: str, id: str, remove: Any = place.remove) -> None:
+        applied.set()
+        assert go_on.wait(10)
+        remove(logs, id)
+
+    monkeypatch.setattr(place, "remove", slow_remove)
+    with Server() as server:
+        task = asyncio.create_task(house.handovers(Agent("kimi2", server.url)).attempt(failure()))
+        assert await asyncio.to_thread(applied.wait, 10)
+        assert house.app.read_text() == FIXED
+        task.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert house.app.read_text() == APP
+    (id,) = journal.known(str(house.logs))
+    assert journal.state_of(str(house.logs), id) == "rolled_back"
 
 
 async def test_a_dependency_cancelled_at_any_instant_leaves_its_file_as_it_was(tmp_path: Path) -> None:
