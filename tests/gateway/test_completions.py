@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -163,6 +164,16 @@ def test_a_stream_that_never_begins_goes_to_another(tmp_path: Path) -> None:
         second.behaviour = says("whole")
         stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).strip() == "whole"
+
+
+def test_a_whole_answer_that_cannot_become_events_goes_to_another(tmp_path: Path) -> None:
+    beyond = json.dumps(completion({"content": "one"})).replace('"created": 1', '"created": 1e400')
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = replies(200, beyond.encode())
+        second.behaviour = says("whole")
+        stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).strip() == "whole"
+        assert len(first.requests) == 1
 
 
 def test_a_refusal_is_passed_on_and_nobody_else_is_asked(tmp_path: Path) -> None:

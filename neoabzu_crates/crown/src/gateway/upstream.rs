@@ -12,7 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use neoabzu_kimicho::{Body, Error, Kind, MAX_ANSWER, Secret, explain, wait_asked_for};
+use neoabzu_kimicho::{Body, Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_asked_for};
 
 use super::SMALL;
 use super::answer::Answer;
@@ -30,6 +30,24 @@ pub enum Opened {
     Events { first: Bytes, lines: Lines, body: Incoming },
     /// A whole answer: it does not stream.
     Whole(Answer),
+}
+
+/// What is made of a whole answer.
+#[derive(Clone, Copy)]
+enum Form {
+    /// It is passed on; tool calls may be written as text in it.
+    Passed { marked: bool },
+    /// It becomes events, so all of it has to be read.
+    Settled,
+}
+
+impl Form {
+    fn read(self, body: Bytes, secrets: &[&Secret]) -> Result<Answer, Error> {
+        match self {
+            Form::Passed { marked } => Answer::read(body, marked, secrets),
+            Form::Settled => normalise(&body, false, secrets).map(Answer::Settled),
+        }
+    }
 }
 
 /// A client with connections of its own: they belong to the runtime that made them.
@@ -76,7 +94,7 @@ impl Upstream {
         let servant = self.servant(index);
         let asking = async {
             let response = self.post(index, body, false, trace).await?;
-            self.read_whole(index, response, body.offers_tools()).await
+            self.read_whole(index, response, Form::Passed { marked: body.offers_tools() }).await
         };
         tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late(servant)))
     }
@@ -95,7 +113,7 @@ impl Upstream {
             let kind =
                 response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
             if !response.status().is_success() || !kind.starts_with("text/event-stream") {
-                return self.read_whole(index, response, false).await.map(Opened::Whole);
+                return self.read_whole(index, response, Form::Settled).await.map(Opened::Whole);
             }
             let mut body = response.into_body();
             let mut lines = Lines::default();
@@ -130,7 +148,7 @@ impl Upstream {
         &self,
         index: usize,
         response: Response<Incoming>,
-        marked: bool,
+        form: Form,
     ) -> Result<Answer, Error> {
         let servant = self.servant(index);
         let status = response.status().as_u16();
@@ -153,10 +171,10 @@ impl Upstream {
         })?;
         let body = body.to_bytes();
         let answer = if body.len() <= SMALL {
-            Answer::read(body, marked, &secrets(servant))
+            form.read(body, &secrets(servant))
         } else {
             let router = self.router.clone();
-            let parse = move || Answer::read(body, marked, &secrets(&router.config().servants[index]));
+            let parse = move || form.read(body, &secrets(&router.config().servants[index]));
             tokio::task::spawn_blocking(parse)
                 .await
                 .unwrap_or_else(|_| Err(Error::malformed("the parser failed on this answer".to_owned())))
