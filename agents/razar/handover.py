@@ -229,7 +229,11 @@ class Handovers:
 
     async def close(self) -> None:
         """Undo what was applied and never settled. To be called at the end, also after a cancellation."""
-        await self._settlement.close()
+        try:
+            if self._settlement_ is not None:
+                await self._settlement_.close()
+        finally:
+            await self._memory.close()
 
     @property
     def _settlement(self) -> Settlement:

@@ -18,6 +18,7 @@ from razar.control.address import REQUEST_LIMIT, SOCKET_NAME
 from razar.control.client import NotRunningError, RefusedError, UnresponsiveError, connect
 from razar.control.server import ControlError
 from tests.commands.support import ask, component, house
+from tests.support.descriptors import none_left_open
 from tests.support.waiting import until
 
 NOBODY = 65534
@@ -219,17 +220,16 @@ async def test_a_folder_that_is_not_there_is_an_error_in_words(tmp_path: Path) -
 async def test_a_path_longer_than_an_address_works_on_both_sides(tmp_path: Path) -> None:
     folder = tmp_path / ("d" * 100) / ("e" * 100)
     folder.mkdir(parents=True)
-    before = set(os.listdir("/proc/self/fd"))
-    async with house(folder, component("a")):
-        assert (folder / SOCKET_NAME).is_socket()
 
-        def ping() -> str:
-            with connect(str(folder)) as connection:
-                return str(connection.request("ping")["mission"])
+    def ping() -> str:
+        with connect(str(folder)) as connection:
+            return str(connection.request("ping")["mission"])
 
-        assert await asyncio.to_thread(ping) == "demo"
+    with none_left_open():
+        async with house(folder, component("a")):
+            assert (folder / SOCKET_NAME).is_socket()
+            assert await asyncio.to_thread(ping) == "demo"
     assert not (folder / SOCKET_NAME).exists()
-    assert len(os.listdir("/proc/self/fd")) <= len(before) + 2
 
 
 async def test_an_answer_that_is_due_still_leaves_when_the_server_closes(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
 import stat
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from tests.crown.support import (
     shake,
     upgrade,
 )
+from tests.support.descriptors import none_left_open
 
 SECRET = "sw0rdf1sh-and-more"
 CERTIFICATE = Path(__file__).with_name("tls") / "localhost.pem"
@@ -378,8 +378,7 @@ async def test_a_configured_crown_is_asked_instead(tmp_path: Path) -> None:
 
 
 async def test_policy_off_starts_no_embedded_crown(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
     async with AsyncExitStack() as boot:
-        outcome = await _agree(CrownSettings(policy="off"), tmp_path, boot)
-        assert len(os.listdir("/proc/self/fd")) == before
+        with none_left_open():
+            outcome = await _agree(CrownSettings(policy="off"), tmp_path, boot)
     assert outcome.status == "offline"

@@ -110,6 +110,7 @@ class FileMemory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.failures = 0
+        self.closed = False
 
     def record_failure(self, component: str, error_class: str, error: str) -> str:
         self.failures += 1
@@ -128,6 +129,9 @@ class FileMemory:
     def recall_repair(self, fingerprint: str) -> list[dict[str, Any]]:
         found = [entry for entry in self._load().get(fingerprint, []) if entry["held"]]
         return sorted(found, key=lambda entry: entry["failed"] - entry["held"])
+
+    def close(self) -> None:
+        self.closed = True
 
     def _load(self) -> dict[str, list[dict[str, Any]]]:
         return json.loads(self.path.read_text()) if self.path.exists() else {}  # type: ignore[no-any-return]

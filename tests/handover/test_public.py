@@ -19,6 +19,7 @@ from razar.config.faults import ConfigurationError
 from tests.commands.mission import Folder, running
 from tests.handover.support import APP, FIX, FIXED, Server, edit, proposal
 from tests.repair.support import TEST
+from tests.support.descriptors import none_left_open
 
 TESTS = [
     ["python", "-c", "import sys, runpy; sys.path.insert(0, 'src'); runpy.run_path('checks/try_app.py')"]
@@ -109,6 +110,15 @@ def test_without_tests_and_supervisor_it_stays_a_proposal(tmp_path: Path) -> Non
             again = handover("adder", "add gave -1", config_path=path)
     assert (tmp_path / "src" / "app.py").read_text() == APP
     assert not again and "seen before" in again.reason and len(server.requests) == 2
+
+
+def test_it_lets_go_of_all_it_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIMI2_API_KEY")
+    monkeypatch.setenv("KIMI2_ENDPOINT", "not an address")
+    path = mission(tmp_path)
+    for _ in range(2):  # The first one opens what is kept for good.
+        with none_left_open():
+            handover("adder", "add gave -1", config_path=path)
 
 
 def test_it_never_raises_for_what_an_agent_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from razar.launchers import procfs
 from razar.launchers.base import LaunchError
 from razar.launchers.local import LocalLauncher
 from tests.support.components import Events, alive, launch_spec, read_pid, sh
+from tests.support.descriptors import none_left_open
 from tests.support.waiting import until
 
 
@@ -166,10 +167,9 @@ async def test_no_descriptor_is_kept_for_what_has_ended(
 ) -> None:
     launcher.ignite(launch_spec(tmp_path, ("true",)))
     await events.exited()
-    before = len(os.listdir("/proc/self/fd"))
-    for incarnation in range(2, 12):
-        launcher.ignite(launch_spec(tmp_path, sh("setsid sleep 60 &"), incarnation=incarnation))
-        await events.exited(incarnation)
-        with pytest.raises(LaunchError):
-            launcher.ignite(launch_spec(tmp_path, ("/nowhere",), incarnation=incarnation))
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        for incarnation in range(2, 12):
+            launcher.ignite(launch_spec(tmp_path, sh("setsid sleep 60 &"), incarnation=incarnation))
+            await events.exited(incarnation)
+            with pytest.raises(LaunchError):
+                launcher.ignite(launch_spec(tmp_path, ("/nowhere",), incarnation=incarnation))

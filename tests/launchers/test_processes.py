@@ -16,6 +16,7 @@ from razar.launchers.base import LaunchError
 from razar.launchers.descendants import kill_strays
 from razar.launchers.processes import run
 from tests.support.components import alive, python, read_pid, sh
+from tests.support.descriptors import none_left_open
 from tests.support.waiting import until
 
 
@@ -128,17 +129,14 @@ async def test_what_is_left_behind_may_be_kept(tmp_path: Path) -> None:
     ],
 )
 async def test_command_that_cannot_be_started(argv: tuple[str, ...], text: str) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(LaunchError, match=re.escape(text)):
+    with none_left_open(), pytest.raises(LaunchError, match=re.escape(text)):
         await run(argv, capture=True)
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_no_descriptors_and_no_children_remain() -> None:
     await run(("true",))
-    before = len(os.listdir("/proc/self/fd"))
-    await asyncio.gather(*(run(sh(f"echo {n}"), capture=True) for n in range(20)))
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        await asyncio.gather(*(run(sh(f"echo {n}"), capture=True) for n in range(20)))
 
 
 async def test_two_hundred_at_once() -> None:

@@ -30,6 +30,9 @@ class Memory(Protocol):
     def record_repair(self, fingerprint: str, repair: dict[str, Any], held: bool) -> None:
         """Record that a repair of a failure held, or did not."""
 
+    def close(self) -> None:
+        """Let go of the file."""
+
     def recall_repair(self, fingerprint: str) -> Sequence[Mapping[str, Any]]:
         """Return ``{"repair", "held", "failed", "score", …}`` of what held, the most reliable first."""
 
@@ -66,6 +69,13 @@ class Remembered:
         """Record how a repair ended."""
         if fingerprint is not None and repair is not None:
             await self._do(lambda memory: memory.record_repair(fingerprint, repair, held))
+
+    async def close(self) -> None:
+        """Let go of the memory's file. It is not opened again."""
+        async with self._lock:
+            memory, self._memory, self._opened = self._memory, None, True
+            if memory is not None:
+                await asyncio.to_thread(memory.close)
 
     async def _do(self, work: Callable[[Memory], Any]) -> Any:
         async with self._lock:
