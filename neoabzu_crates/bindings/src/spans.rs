@@ -157,7 +157,7 @@ fn tracer<'py>(api: &Bound<'py, PyModule>) -> PyResult<Bound<'py, PyAny>> {
     if let Some(tracer) = known {
         return Ok(tracer.into_bound(py));
     }
-    let made = provider.call_method1("get_tracer", ("neoabzu_crown", env!("CARGO_PKG_VERSION")))?;
+    let made = provider.call_method1("get_tracer", ("neoabzu", env!("CARGO_PKG_VERSION")))?;
     let earlier = KNOWN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
