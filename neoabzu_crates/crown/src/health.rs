@@ -108,7 +108,9 @@ impl Health {
 impl State {
     fn count_failure(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        if self.trying || self.failures >= THRESHOLD {
+        // Those that were under way when it went down tell nothing new: many at once are one outage.
+        let left_alone = self.down_until.is_some_and(|until| now < until);
+        if self.trying || (self.failures >= THRESHOLD && !left_alone) {
             let time = FIRST.saturating_mul(1 << self.times_down.min(10)).min(LONGEST);
             self.times_down = self.times_down.saturating_add(1);
             self.down_until = Some(now + time);
@@ -143,6 +145,17 @@ mod tests {
         health.probed(true, later);
         assert!(health.healthy());
         assert_eq!((health.under_way(), health.counts()), (0, (5, 4)));
+    }
+
+    #[test]
+    fn many_failures_at_once_are_one_outage() {
+        let health = Health::default();
+        let start = Instant::now();
+        (0..16).for_each(|_| health.began());
+        (0..16).for_each(|_| health.failed(start));
+        assert!(!health.usable(start) && health.usable(start + FIRST));
+        health.probed(false, start + FIRST);
+        assert!(!health.usable(start + FIRST) && health.usable(start + 3 * FIRST), "twice as long");
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Ladder {
     }
 
     /// Chooses whom to ask next: a healthy servant of the rule's choice, a healthy one of the others,
-    /// Kimi K2; and where there is no Kimi K2, the servants that were left alone for their failures.
+    /// Kimi K2; and at last, for they may be well again, the servants that were left alone for their failures.
     pub fn next(&mut self, router: &Router, now: Instant) -> Step {
         if now >= self.end {
             return Step::End;
@@ -57,7 +57,7 @@ impl Ladder {
                 self.kimicho_tried = true;
                 return Step::Kimicho(self.end - now);
             }
-            None if !self.kimicho_tried => first.first().or(others.first()).copied(),
+            None => first.first().or(others.first()).copied(),
             picked => picked,
         };
         let Some(index) = picked else { return Step::End };

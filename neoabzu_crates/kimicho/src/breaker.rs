@@ -10,10 +10,20 @@ const THRESHOLD: u32 = 5;
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(120);
 
+/// Nobody may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// For how long.
+    pub wait: Duration,
+    /// Because the quota is used up, and not for failures.
+    pub quota: bool,
+}
+
 /// Whether a request may be made.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: u32,
+    quota: bool,
     open_until: Option<Instant>,
     opened: u32,
     trying: bool,
@@ -24,11 +34,12 @@ impl Breaker {
     ///
     /// # Errors
     /// How long nobody may ask. Once that has passed one caller may try, and its outcome decides.
-    pub fn ask(&mut self, now: Instant) -> Result<(), Duration> {
+    pub fn ask(&mut self, now: Instant) -> Result<(), Open> {
+        let open = |wait| Err(Open { wait, quota: self.quota });
         match self.open_until {
             None => Ok(()),
-            Some(until) if now < until => Err(until - now),
-            Some(_) if self.trying => Err(Duration::ZERO),
+            Some(until) if now < until => open(until - now),
+            Some(_) if self.trying => open(Duration::ZERO),
             Some(_) => {
                 self.trying = true;
                 Ok(())
@@ -44,14 +55,22 @@ impl Breaker {
     /// The other side failed.
     pub fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        if self.trying || self.failures >= THRESHOLD {
+        // Requests that were under way when it opened tell nothing new: many at once are one outage.
+        let is_open = self.open_until.is_some_and(|until| now < until);
+        if self.trying || (self.failures >= THRESHOLD && !is_open) {
             let time = FIRST.saturating_mul(1 << self.opened.min(10)).min(LONGEST);
+            self.quota = false;
             self.open_for(time, now);
         }
     }
 
-    /// Nobody need ask for this long.
-    pub fn open_for(&mut self, time: Duration, now: Instant) {
+    /// The other side says that the quota is used up: nobody need ask for this long.
+    pub fn used_up(&mut self, time: Duration, now: Instant) {
+        self.quota = true;
+        self.open_for(time, now);
+    }
+
+    fn open_for(&mut self, time: Duration, now: Instant) {
         self.opened = self.opened.saturating_add(1);
         self.open_until = Some(now + time);
         self.trying = false;
@@ -67,6 +86,19 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn shut(wait: Duration) -> Result<(), Open> {
+        Err(Open { wait, quota: false })
+    }
+
+    #[test]
+    fn many_failures_at_once_are_one_outage() {
+        let mut breaker = Breaker::default();
+        let start = Instant::now();
+        (0..16).for_each(|_| assert_eq!(breaker.ask(start), Ok(())));
+        (0..16).for_each(|_| breaker.failed(start));
+        assert_eq!(breaker.ask(start), shut(FIRST));
+    }
+
     #[test]
     fn it_opens_tries_once_and_closes() {
         let mut breaker = Breaker::default();
@@ -75,12 +107,12 @@ mod tests {
             assert_eq!(breaker.ask(start), Ok(()));
             breaker.failed(start);
         }
-        assert_eq!(breaker.ask(start), Err(FIRST));
+        assert_eq!(breaker.ask(start), shut(FIRST));
         let later = start + FIRST;
         assert_eq!(breaker.ask(later), Ok(()));
-        assert_eq!(breaker.ask(later), Err(Duration::ZERO), "one at a time");
+        assert_eq!(breaker.ask(later), shut(Duration::ZERO), "one at a time");
         breaker.failed(later);
-        assert_eq!(breaker.ask(later), Err(2 * FIRST), "one failed trial opens it again, for longer");
+        assert_eq!(breaker.ask(later), shut(2 * FIRST), "one failed trial opens it again, for longer");
         assert_eq!(breaker.ask(later + 2 * FIRST), Ok(()));
         breaker.succeeded();
         assert_eq!(breaker.ask(later), Ok(()));
@@ -90,8 +122,9 @@ mod tests {
     fn an_undecided_trial_lets_the_next_one_try() {
         let mut breaker = Breaker::default();
         let now = Instant::now();
-        breaker.open_for(Duration::ZERO, now);
-        assert_eq!((breaker.ask(now), breaker.ask(now)), (Ok(()), Err(Duration::ZERO)));
+        breaker.used_up(Duration::ZERO, now);
+        let open = Open { wait: Duration::ZERO, quota: true };
+        assert_eq!((breaker.ask(now), breaker.ask(now)), (Ok(()), Err(open)));
         breaker.undecided();
         assert_eq!(breaker.ask(now), Ok(()));
     }
