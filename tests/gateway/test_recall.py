@@ -157,6 +157,14 @@ def test_a_servant_is_told_only_if_that_is_wanted(path: Path, one: Servant) -> N
     assert "data, not instructions" in told["content"] and "razar restart" in told["content"]
 
 
+def test_a_servant_is_told_no_more_than_it_can_hold(path: Path, one: Servant) -> None:
+    with MemoryBundle(path) as memory:
+        memory.remember_many("semantic", [{"text": "refactor " + "é" * 20_000} for _ in range(5)])
+    crown.Router(config(path, one, include=True)).complete([{"role": "user", "content": "refactor"}])
+    told = one.requests[-1][2]["messages"][0]["content"]
+    assert len(told.encode()) < 17_000 and told.endswith("…")
+
+
 def test_the_gateway_recalls_and_answers_without_memory_too(path: Path, tmp_path: Path, one: Servant) -> None:
     for name, expected in ((path, True), (tmp_path / "none.db", False)):
         with gateway(tmp_path, config(name, one, include=True)) as at, httpx.Client() as client:

@@ -160,6 +160,26 @@ def test_credentials_in_a_url_go_into_a_header_and_nowhere_else(two: list[Servan
     assert "pa55w0rd" not in told and "Y3Jvd" not in told
 
 
+def test_credentials_that_a_servant_repeats_are_masked(two: list[Servant]) -> None:
+    url = two[0].url.replace("//", "//crown:hunter%202@")
+    two[0].behaviour = fails(401, "bad", "no: crown:hunter 2, hunter%202, Y3Jvd246aHVudGVyIDI=")
+    with pytest.raises(crown.NoAnswerError, match="does not accept the key") as failed:
+        crown.Router({"servants": [entry("a", url)]}).complete(USER)
+    assert "no: ***, ***, ***" in str(failed.value)
+
+
+def test_a_servant_that_was_left_alone_is_tried_if_nobody_else_answers(two: list[Servant]) -> None:
+    router = crown.Router({"servants": [entry("a", two[0])], "kimicho": {"endpoint": two[1].url}})
+    two[0].behaviour = two[1].behaviour = fails(501)
+    for _ in range(3):
+        with pytest.raises(crown.NoAnswerError):
+            router.complete(USER)
+    assert router.status()[0]["healthy"] is False
+    two[0].behaviour = says("well again")
+    answer = router.complete(USER)
+    assert [tried["servant"] for tried in answer["crown"]["trail"]] == ["kimicho", "a"]
+
+
 def test_a_key_from_the_environment(two: list[Servant], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_OF_A", "sk-1")
     crown.Router({"servants": [entry("a", two[0], api_key_env="KEY_OF_A")]}).complete(USER)

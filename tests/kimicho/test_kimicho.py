@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -130,12 +134,16 @@ def test_it_succeeds_the_second_time(k2: Servant) -> None:
     assert kimicho.fallback_k2("hi") == "better"
 
 
-def test_a_long_wait_is_not_waited_for(k2: Servant) -> None:
+@pytest.mark.parametrize(
+    ("asked_for", "told"),
+    [("60", 60.0), ("999999999", 86_400.0), ("Mon, 21 Oct 2999 07:28:00 GMT", 86_400.0)],
+)
+def test_a_long_wait_is_not_waited_for(k2: Servant, asked_for: str, told: float) -> None:
     error = {"error": {"type": "rate_limit_reached_error", "message": "slow down"}}
-    k2.behaviour = replies(429, error, {"Retry-After": "60"})
+    k2.behaviour = replies(429, error, {"Retry-After": asked_for})
     with pytest.raises(kimicho.RateLimitError) as failed:
         kimicho.fallback_k2("hi")
-    assert (failed.value.retry_after, failed.value.status, len(k2.requests)) == (60.0, 429, 1)
+    assert (failed.value.retry_after, failed.value.status, len(k2.requests)) == (told, 429, 1)
 
 
 def test_a_connection_that_is_not_accepted_ends_in_time(k2: Servant) -> None:
@@ -177,10 +185,30 @@ def test_the_circuit_opens(k2: Servant) -> None:
     assert kimicho.fallback_k2("hi") == "again"
 
 
+def test_many_failures_at_once_are_one_outage(k2: Servant) -> None:
+    together = threading.Barrier(16)
+
+    def at_once(handler: Handler, body: dict[str, Any]) -> None:
+        together.wait()
+        fails(501)(handler, body)
+
+    def ask() -> None:
+        with pytest.raises(kimicho.UpstreamError):
+            kimicho.fallback_k2("hi")
+
+    k2.behaviour = at_once
+    with ThreadPoolExecutor(16) as threads:
+        for done in [threads.submit(ask) for _ in range(16)]:
+            done.result()
+    with pytest.raises(kimicho.UpstreamError, match="not asked") as failed:
+        kimicho.fallback_k2("hi")
+    assert 0 < failed.value.retry_after <= 5
+
+
 def test_an_empty_balance_is_not_asked_for_again(k2: Servant) -> None:
     k2.behaviour = fails(429, "exceeded_current_quota_error")
     for _ in range(3):
-        with pytest.raises(kimicho.KimichoError):
+        with pytest.raises(kimicho.QuotaError):
             kimicho.fallback_k2("hi")
     assert len(k2.requests) == 1
 
@@ -242,6 +270,60 @@ def test_other_threads_run_while_it_waits(k2: Servant) -> None:
     for thread in threads:
         thread.join()
     assert outcomes == ["hello"] * 8
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_others_ask(k2: Servant) -> None:
+    """A lock that is held at the fork stays locked in the child."""
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            kimicho.fallback_k2("hi")
+
+    kimicho.init_kimicho(k2.url, timeout=5)
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        try:
+            for _ in range(200):
+                pid = os.fork()
+                if pid == 0:
+                    signal.alarm(30)  # Ends it if it hangs.
+                    status = 1
+                    try:
+                        status = 0 if kimicho.fallback_k2("child") == "hello" else 2
+                    finally:
+                        os._exit(status)
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        finally:
+            over.set()
+        for each in asking:
+            each.result()
+
+
+def test_the_environment_may_change_meanwhile() -> None:
+    """It is read with the interpreter's lock held, under which `os.environ` changes it."""
+    script = """
+import os, threading
+import neoabzu_crown as crown
+import neoabzu_kimicho as kimicho
+over = threading.Event()
+def change():
+    for n in range(40):
+        for key in range(3000):
+            os.environ[f"VARIABLE_{key}"] = "x" * 50
+        for key in range(3000):
+            del os.environ[f"VARIABLE_{key}"]
+    over.set()
+def make():
+    while not over.is_set():
+        crown.Router({"servants": [{"name": "a", "url": "https://h"}], "kimicho": {"endpoint": "https://h"}})
+        kimicho.init_kimicho("https://h")
+threads = [threading.Thread(target=target) for target in (change, make, make)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
 use crate::kimicho::{body, duration, environ};
+use crate::per_process::PerProcess;
 use crate::spans::{Spans, begin, wanted};
 
 /// The package whose attributes the types are: pickles find them there.
@@ -86,7 +87,13 @@ fn invalid(py: Python<'_>, message: String) -> PyErr {
 /// (`SERVANT_MODELS`, `KIMI2_ENDPOINT`, …). Raises ConfigurationError with every fault at once.
 #[pyclass(frozen, module = "neoabzu_crown")]
 struct Router {
-    routes: Arc<Routes>,
+    routes: PerProcess<Routes>,
+}
+
+impl Router {
+    fn routes(&self, py: Python<'_>) -> Arc<Routes> {
+        self.routes.get(py, Routes::anew)
+    }
 }
 
 #[pymethods]
@@ -98,12 +105,12 @@ impl Router {
             None => Value::Object(Map::new()),
             Some(config) => to_json(config, "config").map_err(|fault| unusable(py, vec![fault]))?,
         };
-        let made = detached(py, || {
-            let config = Config::read(&config, &environ)?;
-            let recall = crate::crown_memory::open(&config.recall).map_err(|fault| vec![fault])?;
-            Routes::new(config, recall).map_err(|error| vec![error.message])
-        })?;
-        made.map(|routes| Router { routes: Arc::new(routes) }).map_err(|faults| unusable(py, faults))
+        // The environment is read with the interpreter's lock held: `os.environ` changes it under that lock.
+        let config = Config::read(&config, &environ).map_err(|faults| unusable(py, faults))?;
+        let recall = detached(py, || crate::crown_memory::open(&config.recall))?;
+        let recall = recall.map_err(|fault| unusable(py, vec![fault]))?;
+        let routes = Routes::new(config, recall).map_err(|error| unusable(py, vec![error.message]))?;
+        Ok(Router { routes: PerProcess::new(routes) })
     }
 
     /// Decide who answers a text, without asking anybody:
@@ -121,7 +128,8 @@ impl Router {
         let context = context.map_or(Ok(Value::Null), |context| to_json(context, "context"));
         let context = context.map_err(|fault| invalid(py, fault))?;
         let trace = begin("crown.route_decision", Role::Internal, None);
-        let decision = detached(py, || self.routes.route_decision(&text, context, trace))?;
+        let routes = self.routes(py);
+        let decision = detached(py, || routes.route_decision(&text, context, trace))?;
         to_python(py, &decision.map_err(|fault| raised(py, &fault))?)
     }
 
@@ -150,25 +158,27 @@ impl Router {
             body.insert("model".to_owned(), model.into());
         }
         let trace = begin("crown.complete", Role::Internal, traceparent);
+        let routes = self.routes(py);
         let answer = detached(py, || {
             let body = Value::Object(body).to_string();
-            let request = Request::of_body(&body, self.routes.config().max_text);
-            self.routes.complete(&trace.watch(request)?.traced(trace))
+            let request = Request::of_body(&body, routes.config().max_text);
+            routes.complete(&trace.watch(request)?.traced(trace))
         })?;
         to_python(py, &answer.map_err(|fault| raised(py, &fault))?)
     }
 
     /// Return how every servant does, as requests and looks have shown.
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.routes.status())
+        to_python(py, &self.routes(py).status())
     }
 
     /// Look at every servant now, and return how they do.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let routes = self.routes(py);
         detached(py, || {
-            for index in 0..self.routes.config().servants.len() {
-                let alive = self.routes.client(index).probe(LOOK).is_ok();
-                self.routes.health(index).probed(alive, Instant::now());
+            for index in 0..routes.config().servants.len() {
+                let alive = routes.client(index).probe(LOOK).is_ok();
+                routes.health(index).probed(alive, Instant::now());
             }
         })?;
         self.status(py)
@@ -223,7 +233,7 @@ impl Gateway {
             tracer: wanted(py).then(|| Arc::new(Spans) as Arc<dyn Tracer>),
             ..Settings::default()
         };
-        let routes = router.routes.clone();
+        let routes = router.routes(py);
         let bound = detached(py, || {
             let address = (host, port).to_socket_addrs()?.next();
             let address: SocketAddr =

@@ -12,6 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
+use crate::per_process::PerProcess;
 use crate::spans::begin;
 
 /// The package whose attributes the types are: pickles find them there.
@@ -19,7 +20,7 @@ const PACKAGE: &str = "neoabzu_kimicho";
 const LONGEST: f64 = 86_400.0;
 
 /// The client of this process: one breaker and one set of connections for everybody.
-static CLIENT: RwLock<Option<Arc<Client>>> = RwLock::new(None);
+static CLIENT: RwLock<Option<PerProcess<Client>>> = RwLock::new(None);
 
 /// An exception type with its name; the base has no kind.
 type Type = (Option<Kind>, &'static str, Py<PyType>);
@@ -71,7 +72,8 @@ fn refused(py: Python<'_>, message: String) -> PyErr {
     raised(py, &Error::new(Kind::Refused, message))
 }
 
-/// Reads an environment variable.
+/// Reads an environment variable. To be called with the interpreter's lock held: `os.environ` changes them under it,
+/// and the C library does not survive both at once.
 pub fn environ(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
@@ -86,23 +88,24 @@ fn configured(
     key: Option<&str>,
     model: Option<&str>,
     timeout: f64,
-) -> Result<Arc<Client>, Error> {
+) -> Result<PerProcess<Client>, Error> {
     let timeout = duration(timeout).ok_or_else(|| {
         Error::configuration("the timeout is not a number of seconds above 0, at most a day")
     })?;
-    Settings::for_k2(endpoint, key, model, timeout, &environ).and_then(Client::new).map(Arc::new)
+    Settings::for_k2(endpoint, key, model, timeout, &environ).and_then(Client::new).map(PerProcess::new)
 }
 
-fn client() -> Result<Arc<Client>, Error> {
+fn client(py: Python<'_>) -> Result<Arc<Client>, Error> {
     if let Some(client) = CLIENT.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
-        return Ok(client.clone());
+        return Ok(client.get(py, Client::anew));
     }
     let made = configured(None, None, None, 10.0)?;
-    Ok(CLIENT.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(made).clone())
+    let mut client = CLIENT.write().unwrap_or_else(PoisonError::into_inner);
+    Ok(client.get_or_insert(made).get(py, Client::anew))
 }
 
 fn ask(py: Python<'_>, body: &Body, traceparent: Option<&str>) -> PyResult<Value> {
-    let client = client().map_err(|error| raised(py, &error))?;
+    let client = client(py).map_err(|error| raised(py, &error))?;
     let trace = begin("kimicho.complete", Role::Client, traceparent);
     trace.set("gen_ai.request.model", client.settings().model.as_deref().unwrap_or(""));
     let outcome = detached(py, || client.complete(body, trace.traceparent()))?;

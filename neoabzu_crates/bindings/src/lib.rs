@@ -13,6 +13,7 @@ mod crown_memory;
 mod face;
 mod kimicho;
 mod memory;
+mod per_process;
 mod spans;
 
 #[pymodule(gil_used = true)]

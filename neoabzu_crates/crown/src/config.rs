@@ -213,6 +213,7 @@ mod tests {
                     {"name": "c", "url": "http://h", "timeout": -1, "wieght": 2},
                     {"name": "d", "url": "http://h"},
                     {"name": "d", "url": "http://h"},
+                    {"name": "auto", "url": "http://h"},
                     7,
                 ],
                 "rules": [
@@ -235,7 +236,8 @@ mod tests {
             "servants[2].timeout",
             "servants[2].wieght: unknown",
             "two servants are called d",
-            "servants[5]: expected an object",
+            "servants[5].name: crown, auto and kimicho",
+            "servants[6]: expected an object",
             "rules[0].when: line 1",
             "rules[1].when",
             "nobody",

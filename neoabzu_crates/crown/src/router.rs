@@ -44,7 +44,7 @@ pub struct Decision {
 /// The servants with their health, and the rules. Threads share it.
 #[derive(Debug)]
 pub struct Router {
-    config: Config,
+    config: Arc<Config>,
     health: Vec<Health>,
     clients: Vec<Client>,
     kimicho: Option<Client>,
@@ -55,7 +55,7 @@ pub struct Router {
 
 impl Router {
     /// # Errors
-    /// Those of [`Client::new`].
+    /// Those of [`Client::new`], and what it says of the environment holds here.
     pub fn new(config: Config, recall: Option<Arc<dyn Recall>>) -> Result<Router, Error> {
         let clients = config.servants.iter().map(|servant| Client::new(servant.settings()));
         let clients = clients.collect::<Result<Vec<_>, _>>()?;
@@ -68,7 +68,7 @@ impl Router {
                 choice || rule.when.as_ref().is_some_and(reads)
             });
         Ok(Router {
-            config,
+            config: Arc::new(config),
             health,
             clients,
             kimicho,
@@ -76,6 +76,21 @@ impl Router {
             random: Random::default(),
             rules_read_servants,
         })
+    }
+
+    /// The same router without connections and without what it knew of its servants, for a process that was forked;
+    /// see [`Client::anew`].
+    #[must_use]
+    pub fn anew(&self) -> Router {
+        Router {
+            config: self.config.clone(),
+            health: self.config.servants.iter().map(|_| Health::default()).collect(),
+            clients: self.clients.iter().map(Client::anew).collect(),
+            kimicho: self.kimicho.as_ref().map(Client::anew),
+            recall: self.recall.clone(),
+            random: Random::default(),
+            rules_read_servants: self.rules_read_servants,
+        }
     }
 
     pub fn config(&self) -> &Config {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::config::Environ;
 use crate::read::Reader;
+use crate::request::ROUTED;
 
 /// Limit on one request to a servant.
 pub const SERVANT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,6 +54,9 @@ pub fn servants(list: &Value, environ: Environ<'_>, faults: &mut Vec<String>) ->
 fn servant(value: &Value, place: &str, environ: Environ<'_>, faults: &mut Vec<String>) -> Option<Servant> {
     let mut reader = Reader::new(value, place, faults);
     let name = reader.text("name", true).filter(|name| reader.fits("name", name, is_name));
+    if name.as_deref().is_some_and(is_taken) {
+        reader.fault("name", TAKEN);
+    }
     let url = reader.text("url", true);
     let model = reader.text("model", false);
     let capabilities = reader.texts("capabilities");
@@ -99,6 +103,10 @@ pub fn from_environment(text: &str, faults: &mut Vec<String>) -> Vec<Servant> {
             faults.push(format!("{place}: a name is letters, digits and . _ : / -, at most 128"));
             continue;
         }
+        if is_taken(name) {
+            faults.push(format!("{place}: {TAKEN}"));
+            continue;
+        }
         match Endpoint::parse(url) {
             Ok(endpoint) => servants.push(Servant {
                 name: name.to_owned(),
@@ -122,6 +130,13 @@ fn tell_duplicates(servants: &[Servant], place: &str, faults: &mut Vec<String>) 
             faults.push(format!("{place}: two servants are called {}", servant.name));
         }
     }
+}
+
+const TAKEN: &str = "crown, auto and kimicho mean something else where a request names its model";
+
+/// Whether a request that names this model would not mean the servant.
+fn is_taken(name: &str) -> bool {
+    ROUTED.contains(&name) || name == "kimicho"
 }
 
 /// Names stand in headers, metrics and logs.

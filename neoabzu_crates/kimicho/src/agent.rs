@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ureq::config::Config;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Proxy, RequestBuilder};
 
@@ -26,8 +27,8 @@ pub fn limited<B>(request: RequestBuilder<B>, limit: Duration) -> RequestBuilder
         .build()
 }
 
-/// Makes the agent that keeps the connections to one endpoint.
-pub fn keeping(endpoint: &Endpoint) -> Agent {
+/// How an agent that keeps the connections to one endpoint works.
+pub fn config(endpoint: &Endpoint) -> Config {
     let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
     Agent::config_builder()
         .tls_config(tls)
@@ -40,5 +41,4 @@ pub fn keeping(endpoint: &Endpoint) -> Agent {
         .user_agent(concat!("neoabzu-kimicho/", env!("CARGO_PKG_VERSION")))
         .max_response_header_size(64 << 10)
         .build()
-        .new_agent()
 }

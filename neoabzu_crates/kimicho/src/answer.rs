@@ -119,11 +119,19 @@ fn take_marked_calls(message: &mut Map<String, Value>) -> Result<(), Error> {
     let mut calls: Vec<Value> = Vec::new();
     for key in TEXTS {
         let Some(Value::String(text)) = message.get(key) else { continue };
-        let Some(found) = markers::extract(text, calls.len())? else { continue };
-        message.insert(key.into(), if found.text.is_empty() { Value::Null } else { found.text.into() });
-        calls.extend(found.calls);
+        let left = if told {
+            markers::cut(text)
+        } else {
+            markers::extract(text, calls.len())?.map(|found| {
+                calls.extend(found.calls);
+                found.text
+            })
+        };
+        if let Some(left) = left {
+            message.insert(key.into(), if left.is_empty() { Value::Null } else { left.into() });
+        }
     }
-    if !told && !calls.is_empty() {
+    if !calls.is_empty() {
         message.insert("tool_calls".into(), Value::Array(calls));
     }
     Ok(())
@@ -146,6 +154,8 @@ mod tests {
             json!({"text": MARKED, "finish_reason": "stop"}),
             json!({"message": {"content": "", "reasoning_content": format!("hm {MARKED}")}}),
             json!({"message": {"content": null, "tool_calls": [{"function": {"name": "fix", "arguments": {"a": 1}}}]}}),
+            json!({"message": {"content": "so <|tool_calls_section_begin|>", "tool_calls": [{"id": "functions.fix:0", "function": {"name": "fix", "arguments": "{\"a\":1}"}}]}}),
+            json!({"message": {"content": "so<|tool_call_section_end|>", "tool_calls": [{"id": "functions.fix:0", "function": {"name": "fix", "arguments": "{\"a\":1}"}}]}}),
             json!({"message": {"content": MARKED, "tool_calls": [{"id": "functions.fix:0", "function": {"name": "fix", "arguments": "{\"a\":1}"}}]}}),
         ] {
             let answer = read(&json!({"choices": [choice]})).unwrap();

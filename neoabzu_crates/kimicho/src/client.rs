@@ -2,15 +2,16 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use ureq::config::Config;
 use ureq::{Agent, Timeout};
 
 use crate::agent::{self, limited};
 use crate::answer::normalise;
 use crate::body::Body;
-use crate::breaker::Breaker;
+use crate::breaker::{Breaker, Open};
 use crate::error::{Error, Kind, explain, wait_asked_for};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -25,15 +26,18 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long nobody asks once the quota is used up.
 const QUOTA_PAUSE: Duration = Duration::from_secs(300);
 
-/// A client that keeps its connections. Threads may share it; after a fork it starts anew.
+/// A client that keeps its connections. Threads may share it; a process that was forked needs [`Client::anew`].
 #[derive(Debug)]
 pub struct Client {
     settings: Settings,
-    agent: Mutex<(u32, Agent)>,
+    config: Config,
+    agent: Agent,
     breaker: Mutex<Breaker>,
 }
 
 impl Client {
+    /// Reads the environment, which nobody may change meanwhile: where https goes through a proxy is said there.
+    ///
     /// # Errors
     /// [`Kind::Configuration`] for a key that no header can carry.
     pub fn new(settings: Settings) -> Result<Client, Error> {
@@ -42,8 +46,18 @@ impl Client {
                 "the API key holds a character that an HTTP header cannot carry",
             ));
         }
-        let agent = Mutex::new((std::process::id(), agent::keeping(&settings.endpoint)));
-        Ok(Client { settings, agent, breaker: Mutex::default() })
+        let config = agent::config(&settings.endpoint);
+        let agent = config.new_agent();
+        Ok(Client { settings, config, agent, breaker: Mutex::default() })
+    }
+
+    /// The same client without connections and failures, for a process that was forked: two must not share a
+    /// connection, and a lock that another thread held at the fork stays locked in the child.
+    #[must_use]
+    pub fn anew(&self) -> Client {
+        let (settings, config) = (self.settings.clone(), self.config.clone());
+        let agent = config.new_agent();
+        Client { settings, config, agent, breaker: Mutex::default() }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -105,7 +119,7 @@ impl Client {
     /// # Errors
     /// [`Kind::Timeout`] or [`Kind::Upstream`].
     pub fn probe(&self, limit: Duration) -> Result<(), Error> {
-        let request = self.agent().get(self.settings.endpoint.models_url());
+        let request = self.agent.get(self.settings.endpoint.models_url());
         let request = match self.authorization() {
             Some(value) => request.header("authorization", value),
             None => request,
@@ -127,16 +141,6 @@ impl Client {
         Ok((text, body.offers_tools() || self.settings.marked))
     }
 
-    /// The agent, made anew in a process that was forked: two processes must not share connections.
-    fn agent(&self) -> Agent {
-        let mut agent = lock(&self.agent);
-        let pid = std::process::id();
-        if agent.0 != pid {
-            *agent = (pid, agent::keeping(&self.settings.endpoint));
-        }
-        agent.1.clone()
-    }
-
     fn authorization(&self) -> Option<String> {
         let Settings { key, endpoint, .. } = &self.settings;
         let bearer = key.as_ref().map(|key| format!("Bearer {}", key.expose()));
@@ -151,7 +155,7 @@ impl Client {
         limit: Duration,
     ) -> Result<Value, Error> {
         let Settings { name, endpoint, key, .. } = &self.settings;
-        let mut request = self.agent().post(endpoint.chat_url()).content_type("application/json");
+        let mut request = self.agent.post(endpoint.chat_url()).content_type("application/json");
         if let Some(value) = self.authorization() {
             request = request.header("authorization", value);
         }
@@ -163,7 +167,7 @@ impl Client {
         let wait = wait_asked_for(|header| response.headers().get(header)?.to_str().ok());
         let read = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
         let read = read.map_err(|error| self.failure(&error));
-        let secrets: Vec<&Secret> = key.iter().chain(endpoint.basic.as_ref()).collect();
+        let secrets: Vec<&Secret> = key.iter().chain(endpoint.secrets()).collect();
         if !(200..300).contains(&status) {
             return Err(explain(name, status, &read.unwrap_or_default(), wait, &secrets));
         }
@@ -215,17 +219,16 @@ impl Client {
     }
 
     fn ask_breaker(&self, attempts: u32) -> Result<(), Error> {
-        let wait = match lock(&self.breaker).ask(Instant::now()) {
-            Ok(()) => return Ok(()),
-            Err(wait) => wait,
+        let Err(Open { wait, quota }) = lock(&self.breaker).ask(Instant::now()) else { return Ok(()) };
+        let (kind, why) = if quota {
+            (Kind::Quota, "its quota was used up")
+        } else {
+            (Kind::Upstream, "it failed too often")
         };
-        let message = format!(
-            "{} is not asked: it failed too often, the next try is in {:.0} s",
-            self.settings.name,
-            wait.as_secs_f64().ceil()
-        );
+        let (who, seconds) = (&self.settings.name, wait.as_secs_f64().ceil());
+        let message = format!("{who} is not asked: {why}, the next try is in {seconds:.0} s");
         let code = Some("circuit_open".to_owned());
-        Err(Error { retry_after: Some(wait), attempts, code, ..Error::new(Kind::Upstream, message) })
+        Err(Error { retry_after: Some(wait), attempts, code, ..Error::new(kind, message) })
     }
 }
 
@@ -239,7 +242,7 @@ impl Trial<'_> {
         match outcome {
             Ok(_) => breaker.succeeded(),
             Err(error) => match error.kind {
-                Kind::Quota => breaker.open_for(QUOTA_PAUSE, now),
+                Kind::Quota => breaker.used_up(QUOTA_PAUSE, now),
                 Kind::Timeout | Kind::Upstream | Kind::Malformed => breaker.failed(now),
                 // It is there; what it does not like is the request, or how many there are.
                 Kind::Configuration | Kind::Authentication | Kind::RateLimit | Kind::Refused => {
@@ -262,7 +265,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Between half and all of it, so that several callers do not come back at the same instant.
 fn jittered(pause: Duration) -> Duration {
-    let nanoseconds =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.subsec_nanos());
     pause.mul_f64(0.5 + f64::from(nanoseconds % 1000) / 2000.0)
 }

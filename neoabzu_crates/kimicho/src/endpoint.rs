@@ -18,6 +18,8 @@ pub struct Endpoint {
     query: String,
     /// The value of an `Authorization` header, from the user-info of the URL.
     pub basic: Option<Secret>,
+    /// The user-info in every form in which somebody may repeat it, the longest first.
+    secrets: Vec<Secret>,
 }
 
 impl Endpoint {
@@ -28,7 +30,9 @@ impl Endpoint {
     /// What is wrong with it, in words that never repeat the URL: it may hold credentials.
     pub fn parse(url: &str) -> Result<Endpoint, &'static str> {
         let url = url.trim();
-        if !url.bytes().all(|b| (0x21..=0x7e).contains(&b) && !matches!(b, b'\\' | b'"' | b'<' | b'>')) {
+        // RFC 3986 has no place for these.
+        let stray = |b: u8| !b.is_ascii_graphic() || br#"\"<>{}|^`"#.contains(&b);
+        if url.bytes().any(stray) {
             return Err("it holds characters that have to be percent-encoded");
         }
         let (scheme, rest) = url.split_once("://").ok_or("it does not begin with http:// or https://")?;
@@ -51,6 +55,7 @@ impl Endpoint {
             }
             _ => (path.to_owned(), format!("{path}/chat/completions")),
         };
+        let credentials = userinfo.map(Credentials::of).transpose()?.unwrap_or_default();
         Ok(Endpoint {
             secure,
             host,
@@ -58,7 +63,8 @@ impl Endpoint {
             base,
             chat,
             query: query.to_owned(),
-            basic: userinfo.map(basic).transpose()?,
+            basic: credentials.basic,
+            secrets: credentials.secrets,
         })
     }
 
@@ -69,6 +75,11 @@ impl Endpoint {
             (true, 443) | (false, 80) => host,
             (_, port) => format!("{host}:{port}"),
         }
+    }
+
+    /// What must not be shown of what the other side says.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets.iter()
     }
 
     fn url(&self, path: &str) -> String {
@@ -123,11 +134,31 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
     }
 }
 
-/// Makes the header of RFC 7617 from a user-info.
-fn basic(userinfo: &str) -> Result<Secret, &'static str> {
-    let decoded = percent_decode(userinfo).ok_or("its user-info is not percent-encoded as it should be")?;
-    let decoded = if decoded.contains(&b':') { decoded } else { [decoded.as_slice(), b":"].concat() };
-    Ok(Secret::new(format!("Basic {}", STANDARD.encode(decoded))))
+/// The user-info of a URL.
+#[derive(Default)]
+struct Credentials {
+    basic: Option<Secret>,
+    secrets: Vec<Secret>,
+}
+
+impl Credentials {
+    /// Makes the header of RFC 7617.
+    fn of(userinfo: &str) -> Result<Credentials, &'static str> {
+        let decoded =
+            percent_decode(userinfo).ok_or("its user-info is not percent-encoded as it should be")?;
+        let decoded = if decoded.contains(&b':') { decoded } else { [decoded.as_slice(), b":"].concat() };
+        let encoded = STANDARD.encode(&decoded);
+        let basic = Secret::new(format!("Basic {encoded}"));
+        let pair = String::from_utf8_lossy(&decoded).into_owned();
+        // A user without a password is a token.
+        let password = pair.split_once(':').map(|(user, word)| if word.is_empty() { user } else { word });
+        let password = password.unwrap_or_default().to_owned();
+        let quoted = userinfo.split_once(':').map_or(userinfo, |(_, word)| word).to_owned();
+        let mut secrets = vec![basic.clone()];
+        secrets.extend([encoded, pair, password, quoted].map(Secret::new));
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.expose().len()));
+        Ok(Credentials { basic: Some(basic), secrets })
+    }
 }
 
 fn percent_decode(text: &str) -> Option<Vec<u8>> {
@@ -185,6 +216,9 @@ mod tests {
         for shown in [endpoint.chat_url(), endpoint.shown(), format!("{endpoint:?}")] {
             assert!(!shown.contains("p%40ss") && !shown.contains("Y3Jvd"), "{shown}");
         }
+        let secrets: Vec<&Secret> = endpoint.secrets().collect();
+        let said = "no Y3Jvd246cEBzcw== of crown:p@ss, nor p@ss or p%40ss";
+        assert_eq!(crate::clean(said, 300, &secrets), "no *** of ***, nor *** or ***");
     }
 
     #[test]
@@ -206,6 +240,8 @@ mod tests {
             "http://é",
             "http://u:%zz@h",
             "http://h,i",
+            "http://h/{x}",
+            "http://h/a|b^",
         ] {
             let error = Endpoint::parse(url).unwrap_err();
             assert!(!error.contains("evil"), "{url}");

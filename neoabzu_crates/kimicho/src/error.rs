@@ -1,7 +1,7 @@
 //! What can go wrong, and which of it is worth another try.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -114,12 +114,16 @@ pub fn explain(
     secrets: &[&Secret],
 ) -> Error {
     let fault = serde_json::from_slice::<Value>(body).ok();
-    let fault = fault.as_ref().map(|value| value.get("error").unwrap_or(value));
+    // Some put it into a list.
+    let fault = fault.as_ref().map(|value| value.get(0).unwrap_or(value));
+    let fault = fault.map(|value| value.get("error").unwrap_or(value));
     let text = |key: &str| fault.and_then(|fault| fault.get(key)).and_then(Value::as_str);
     let said =
         text("message").or_else(|| fault.and_then(Value::as_str)).or_else(|| text("detail")).unwrap_or("");
     let names = [text("type").unwrap_or(""), text("code").unwrap_or("")];
+    let used_up = names.iter().any(|name| QUOTA.contains(name));
     let (kind, what, again) = match status {
+        403 | 429 if used_up => (Kind::Quota, "says that the quota is used up", false),
         300..=399 => (
             Kind::Configuration,
             "answered with a redirect, which is not followed: configure its target",
@@ -129,9 +133,6 @@ pub fn explain(
         403 => (Kind::Authentication, "does not permit this with the key", false),
         402 => (Kind::Quota, "says that the balance is used up", false),
         404 => (Kind::Configuration, "does not know the model or the path", false),
-        429 if names.iter().any(|name| QUOTA.contains(name)) => {
-            (Kind::Quota, "says that the quota is used up", false)
-        }
         429 => (Kind::RateLimit, "has no capacity for more requests now", true),
         408 | 504 => (Kind::Timeout, "took too long, it says", true),
         400 | 405..=407 | 409..=428 | 430..=499 => (Kind::Refused, "refused the request", false),
@@ -151,12 +152,26 @@ pub fn explain(
     }
 }
 
-/// Reads `Retry-After` (RFC 9110, 10.2.3; only its form in seconds) or `X-RateLimit-Reset`.
+/// The longest wait that is told.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads `Retry-After` (RFC 9110, 10.2.3) or `X-RateLimit-Reset`; at most a day.
 pub fn wait_asked_for<'h>(header: impl Fn(&str) -> Option<&'h str>) -> Option<Duration> {
-    let seconds = |name: &str| header(name)?.trim().parse::<f64>().ok();
-    let wait = seconds("retry-after").or_else(|| seconds("x-ratelimit-reset"))?;
-    // An instant in epoch seconds is not a duration.
-    (0.0..=86_400.0).contains(&wait).then(|| Duration::from_secs_f64(wait))
+    wait_from(header, SystemTime::now())
+}
+
+fn wait_from<'h>(header: impl Fn(&str) -> Option<&'h str>, now: SystemTime) -> Option<Duration> {
+    let seconds = |text: &str| text.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+    if let Some(text) = header("retry-after").map(str::trim) {
+        let date = || Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default());
+        let wait = seconds(text).map(|s| Duration::from_secs_f64(s.min(DAY.as_secs_f64()))).or_else(date);
+        if wait.is_some() {
+            return wait.map(|wait| wait.min(DAY));
+        }
+    }
+    // Some mean an instant by it, in epoch seconds.
+    let wait = seconds(header("x-ratelimit-reset")?.trim())?;
+    (wait <= DAY.as_secs_f64()).then(|| Duration::from_secs_f64(wait))
 }
 
 #[cfg(test)]
@@ -179,6 +194,8 @@ mod tests {
         assert_eq!(kind(429, &typed("engine_overloaded_error")), (Kind::RateLimit, true));
         assert_eq!(kind(429, &typed("exceeded_current_quota_error")), (Kind::Quota, false));
         assert_eq!(kind(429, r#"{"error":{"code":"insufficient_quota"}}"#), (Kind::Quota, false));
+        assert_eq!(kind(403, &typed("exceeded_current_quota_error")), (Kind::Quota, false));
+        assert_eq!(kind(429, &format!("[{}]", typed("insufficient_quota"))), (Kind::Quota, false));
         assert_eq!(kind(500, "<html>"), (Kind::Upstream, true));
         assert_eq!(kind(501, ""), (Kind::Upstream, false));
         assert_eq!(kind(302, ""), (Kind::Configuration, false));
@@ -196,10 +213,21 @@ mod tests {
 
     #[test]
     fn waits() {
-        let wait = |value: &'static str| wait_asked_for(|name| (name == "retry-after").then_some(value));
-        assert_eq!(wait("1.5"), Some(Duration::from_millis(1500)));
-        for value in ["-1", "NaN", "1758412805", "inf", "Wed, 21 Oct 2015 07:28:00 GMT"] {
-            assert_eq!(wait(value), None, "{value}");
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        let instant = httpdate::parse_http_date(date).unwrap();
+        let wait = |header: &'static str, value: &'static str, now| {
+            wait_from(|name| (name == header).then_some(value), now)
+        };
+        let after = |value| wait("retry-after", value, instant);
+        assert_eq!(after(" 1.5"), Some(Duration::from_millis(1500)));
+        assert_eq!((after("999999999"), after("inf")), (Some(DAY), Some(DAY)));
+        assert_eq!(wait("retry-after", date, instant - Duration::from_secs(7)), Some(Duration::from_secs(7)));
+        assert_eq!(wait("retry-after", date, instant + Duration::from_secs(7)), Some(Duration::ZERO));
+        assert_eq!(wait("retry-after", date, SystemTime::UNIX_EPOCH), Some(DAY));
+        for value in ["-1", "NaN", "", "soon", "Wed, 21 Oct"] {
+            assert_eq!(after(value), None, "{value}");
         }
+        assert_eq!(wait("x-ratelimit-reset", "2", instant), Some(Duration::from_secs(2)));
+        assert_eq!(wait("x-ratelimit-reset", "1758412805", instant), None);
     }
 }

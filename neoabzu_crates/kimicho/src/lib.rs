@@ -19,7 +19,7 @@ mod traceparent;
 
 pub use answer::normalise;
 pub use body::Body;
-pub use breaker::Breaker;
+pub use breaker::{Breaker, Open};
 pub use client::{Client, MAX_ANSWER, MAX_REQUEST};
 pub use endpoint::Endpoint;
 pub use error::{Error, Kind, explain, wait_asked_for};

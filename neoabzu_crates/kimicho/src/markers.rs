@@ -44,6 +44,25 @@ pub fn extract(text: &str, first: usize) -> Result<Option<Marked>, Error> {
     Ok(Some(marked))
 }
 
+/// Text without sections of tool calls, whole or not, for where their calls are known already; `None` if it has
+/// none.
+pub fn cut(text: &str) -> Option<String> {
+    if !BEGIN.iter().chain(&END).any(|marker| text.contains(marker)) {
+        return None;
+    }
+    let first = |text: &str, markers: [&'static str; 2]| {
+        markers.iter().filter_map(|marker| text.find(marker).map(|at| (at, at + marker.len()))).min()
+    };
+    let mut left = String::new();
+    let mut rest = text;
+    while let Some((at, after)) = first(rest, BEGIN) {
+        left.push_str(&rest[..at]);
+        rest = first(&rest[after..], END).map_or("", |(_, end)| &rest[after + end..]);
+    }
+    left.push_str(rest);
+    Some(END.iter().fold(left, |left, end| left.replace(end, "")).trim().to_owned())
+}
+
 /// Reads one section and returns what follows it.
 fn section<'t>(text: &'t str, first: usize, calls: &mut Vec<Value>) -> Result<&'t str, Error> {
     let mut rest = text.trim_start();
@@ -124,6 +143,20 @@ mod tests {
             extract(&text, 1).unwrap().unwrap().calls.iter().map(|c| c["id"].clone()).collect();
         assert_eq!(ids, ["functions.f:1", "functions.f:2", "functions.f:3"]);
         assert_eq!(extract("nothing here", 0), Ok(None));
+    }
+
+    #[test]
+    fn what_leaked_is_cut() {
+        let call = format!("{CALL}f:0{ARGUMENTS}{{}}{CALL_END}");
+        for (text, left) in [
+            (marked("tool_calls_section", &call), "before  after".to_owned()),
+            (format!("so {}", BEGIN[0]), "so".to_owned()),
+            (format!("so {} {call}", BEGIN[1]), "so".to_owned()),
+            (format!("so{} it is", END[1]), "so it is".to_owned()),
+        ] {
+            assert_eq!(cut(&text), Some(left));
+        }
+        assert_eq!(cut("plain"), None);
     }
 
     #[test]

@@ -216,7 +216,7 @@ fn client(connector: &HttpsConnector<HttpConnector>) -> Client<HttpsConnector<Ht
 
 /// What a servant is shown and must not be repeated.
 fn secrets(servant: &Servant) -> Vec<&Secret> {
-    servant.key.iter().chain(servant.endpoint.basic.as_ref()).collect()
+    servant.key.iter().chain(servant.endpoint.secrets()).collect()
 }
 
 fn late(servant: &Servant) -> Error {
