@@ -208,8 +208,9 @@ class RecoveryManager:
             self._kept.add(patch)
         else:
             del self._trials[patch]
-        await self._with().settle(attempt, held, error)
-        if held:
+        if not await self._with().settle(attempt, held, error):
+            pass  # Why, and what to do about it, has been told.
+        elif held:
             self._say("INFO", f"{attempt.component}: repair {patch} held; it is kept")
         else:
             self._say("WARN", f"{attempt.component}: repair {patch} is undone: {one_line(error or '')}")
@@ -289,11 +290,15 @@ class RecoveryManager:
         await asyncio.to_thread(parts.load, (*parts.ASKING, *parts.ANSWERING))
         await self._with().prepare()
 
-    async def recover(self) -> None:
-        """Undo what a killed supervisor had left on trial; to be called before anything is started."""
+    async def recover(self, *, after_crash: bool) -> None:
+        """Undo what an earlier supervisor left neither kept nor undone; to be called before anything is started.
+
+        After a clean end that is only what it could not undo.
+        """
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return
-        await asyncio.to_thread(self._with().recover)
+        if after_crash or await asyncio.to_thread(_anything_open, self._logs):
+            await asyncio.to_thread(self._with().recover)
 
     async def close(self) -> None:
         """End what is under way; a patch that has not been judged is undone."""
@@ -313,6 +318,12 @@ async def _waiting(logs: str, component: str) -> Manifest | None:
     if not os.path.isdir(os.path.join(logs, "repairs")):
         return None
     return await asyncio.to_thread(_find_waiting, logs, component)
+
+
+def _anything_open(logs: str) -> bool:
+    from agents.razar.patching import journal
+
+    return any(journal.is_open(logs, id) for id in journal.known(logs))
 
 
 def _find_waiting(logs: str, component: str) -> Manifest | None:

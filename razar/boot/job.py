@@ -135,8 +135,8 @@ class Boot:
         """Everything that must be there first; environments and Crown at the same time."""
         if remains is not None:
             await self._stop_leftovers(remains)
-            await self._recovery.recover()
-            self.left_behind = False
+        await self._recovery.recover(after_crash=remains is not None)
+        self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agreement().reach(lifetime))
         try:

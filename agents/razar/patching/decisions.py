@@ -6,7 +6,10 @@ from agents.razar.patching import journal, record, transaction
 from agents.razar.patching.refusal import Refusal
 from razar.utils.redaction import redact
 
-__all__ = ["approve", "keep", "recover", "reject", "rollback"]
+__all__ = ["UNPROVEN", "approve", "keep", "recover", "reject", "rollback"]
+
+#: Why a start undoes a patch.
+UNPROVEN = "RAZAR ended before the patch had proved itself, or could be undone"
 
 
 def _record_change(logs: str, manifest: journal.Manifest, status: record.PatchStatus, reason: str) -> None:
@@ -72,11 +75,16 @@ def rollback(
 def recover(logs: str) -> list[str]:
     """After a crash: undo every patch that was not kept; returns their ids.
 
-    To be called before anything is started, by the only supervisor of the mission. Raises OSError if
-    something could not be undone; whatever could be has been.
+    To be called before anything is started, by the only supervisor of the mission. Raises
+    UnfinishedError if something could not be undone; whatever could be has been.
     """
-    undone = transaction.recover(logs)
-    for id in undone:
-        manifest = journal.load(logs, id)
-        _record_change(logs, manifest, "rolled_back", "RAZAR ended before the patch had proved itself")
+    undone: list[str] = []
+    try:
+        undone = transaction.recover(logs)
+    except transaction.UnfinishedError as unfinished:
+        undone = unfinished.undone
+        raise
+    finally:
+        for id in undone:
+            _record_change(logs, journal.load(logs, id), "rolled_back", UNPROVEN)
     return undone
