@@ -31,10 +31,23 @@ def _key(manifest: journal.Manifest) -> str:
 
 
 def approve(id: str, *, logs: str) -> tuple[str, ...]:
-    """Apply a patch that waits for approval; returns its paths. Raises Refusal, with nothing changed."""
-    manifest = transaction.apply(logs, id)
-    record.forget(logs, _key(manifest))
-    _record_change(logs, manifest, "applied", "approved")
+    """Apply a patch that waits for approval; returns its paths. Raises Refusal or OSError, with nothing changed.
+
+    It waits on after a passing refusal: what stands in its way may be mended.
+    """
+    try:
+        manifest = transaction.apply(logs, id)
+    except Refusal as refusal:
+        if not refusal.passing or journal.state_of(logs, id) != "proposed":
+            raise
+        then = f"mend that and approve {id} again, or reject it"
+        raise Refusal(f"{refusal}; the patch waits on: {then}", passing=True) from None
+    try:
+        record.forget(logs, _key(manifest))
+        _record_change(logs, manifest, "applied", "approved")
+    except OSError:
+        transaction.rollback(logs, id)  # No change without a record.
+        raise
     return tuple(entry.path for entry in manifest.entries)
 
 

@@ -92,10 +92,14 @@ def _check_alone(logs: str, manifest: Manifest) -> None:
 
 
 def _give_up(logs: str, manifest: Manifest, error: BaseException) -> None:
-    """Undo a swap that failed. The journal stays open if the disk refuses even that: see recover."""
+    """Undo a swap that failed. The journal stays open if the disk refuses even that: see recover.
+
+    A patch that an operator is asked about goes on waiting after what says nothing against it.
+    """
     late = ""
+    passing = isinstance(error, OSError) or (isinstance(error, Refusal) and error.passing)
     try:
-        _restore(logs, manifest, "rolled_back")
+        _restore(logs, manifest, "proposed" if passing and manifest.waits else "rolled_back")
     except (OSError, Refusal) as fault:
         late = f"; not all could be undone yet ({fault}), the next start will"
     if late or isinstance(error, OSError):

@@ -65,16 +65,23 @@ class Settlement:
     def adopt(self, id: str) -> Attempt:
         """Take a patch that an operator has approved: it is settled like any other. Raises Refusal."""
         manifest = journal.load(self._logs, id)
-        attempt = self._noted(id) or Attempt(
-            component=manifest.component,
-            number=manifest.attempt,
-            agent=manifest.agent or "",
-            outcome="applied",
-            reason="approved by the operator",
-            error="",
-            patch_id=id,
+        attempt = self._noted(id)
+        if attempt is None:
+            attempt = Attempt(
+                component=manifest.component,
+                number=manifest.attempt,
+                agent=manifest.agent or "",
+                outcome="applied",
+                reason="approved by the operator",
+                error="",
+                patch_id=id,
+            )
+        # What was only proposed needed no environment; what is in place now does.
+        repair = attempt.repair or {}
+        layer = repair.get("layer") if repair.get("kind") == "dependency" else None
+        self._open[id] = attempt = msgspec.structs.replace(
+            attempt, outcome="applied", patch_id=id, rebuild_layer=layer
         )
-        self._open[id] = attempt = msgspec.structs.replace(attempt, outcome="applied", patch_id=id)
         return attempt
 
     def aborted(self, component: str, number: int, error: str) -> None:
