@@ -66,7 +66,7 @@ class Boot:
         self._out = outputs
         self._boot_id = boot_id
         self._after_crash = after_crash
-        self._clock = Clock()
+        self._clock = Clock(outputs.clock_moved)
         #: Whether processes of an earlier supervisor may still be there.
         self.left_behind = False
         self._interrupted: signal.Signals | None = None
