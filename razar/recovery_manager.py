@@ -328,12 +328,20 @@ class RecoveryManager:
     async def recover(self, *, after_crash: bool) -> None:
         """Undo what an earlier supervisor left neither kept nor undone; to be called before anything is started.
 
-        After a clean end that is only what it could not undo.
+        After a clean end that is only what it could not undo. What resists is told, and stops no boot.
         """
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return
-        if after_crash or await asyncio.to_thread(_anything_open, self._logs):
-            await asyncio.to_thread(self._with().recover)
+        try:
+            if after_crash or await asyncio.to_thread(_anything_open, self._logs):
+                await asyncio.to_thread(self._with().recover)
+        except OSError as fault:
+            what = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            self._say(
+                "ERROR",
+                f"what an earlier RAZAR left of repairs could not be seen to: {what}{fault.strerror or fault}; "
+                "see `razar repairs list` for what is still applied",
+            )
 
     async def close(self) -> None:
         """End what is under way; a patch that has not been judged is undone."""

@@ -362,6 +362,27 @@ def test_a_patch_that_could_be_undone_only_later_is_undone_at_the_end(
     assert any("is undone after all" in line for line in mission.log)
 
 
+def test_a_start_that_cannot_record_what_it_undoes_says_so_and_boots(
+    tmp_path: Path, missions: list[Mission]
+) -> None:
+    slow = "    import time; time.sleep(1000)\n"
+    mission = Mission(tmp_path, broken(tmp_path, criticality="optional"), service("other"))
+    missions.append(mission)
+    with serving(mend(proposal(new=slow))) as server:
+        repaired_by(mission, server).start()
+        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text(), 20)
+        mission.wait_for_state("service", "igniting")
+        assert mission.process is not None
+        mission.process.kill()
+        mission.process.wait()
+    record = mission.logs / "razar_ai_patches.json"
+    record.unlink()
+    record.mkdir()
+    assert mission.boot("--no-repair") == 0, mission.err
+    assert (tmp_path / "src/service.py").read_text() == SOURCE
+    assert any("razar_ai_patches.json: Is a directory" in line for line in mission.log)
+
+
 def wait_for_approval(mission: Mission) -> str:
     """Wait until a patch waits for the operator; return its id."""
     until_sync(lambda: patches(mission), 20)

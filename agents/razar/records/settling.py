@@ -100,15 +100,16 @@ class Settlement:
             return True
         if self._open.pop(id, None) is not None:
             await to_its_end(self._settle(attempt, held, reason))
-        elif not held and (self._held.pop(id, None) or self._unkept(id)) is not None:
+        elif not held and (self._held.pop(id, None) is not None or self._is_unkept(id)):
             await to_its_end(self._revert(attempt, reason or "the component did not stay healthy"))
         return id not in self._stuck
 
-    def _unkept(self, id: str) -> Attempt | None:
-        attempt, to_be_kept = self._stuck.get(id, (None, False))
+    def _is_unkept(self, id: str) -> bool:
+        """Whether it was to be kept and could not be: now it need not be any more."""
+        _, to_be_kept = self._stuck.get(id, (None, False))
         if to_be_kept:
             del self._stuck[id]
-        return attempt if to_be_kept else None
+        return to_be_kept
 
     async def close(self) -> None:
         """Undo what is open, and try once more what did not work."""
