@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.utils.places import NOWHERE, default_logs, is_nowhere
+from razar.utils.streams import use_streams
 
 __all__ = ["build_failure_context", "main"]
 
@@ -24,7 +25,7 @@ FOLDERS_AHEAD = 16
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _have_streams()
+    use_streams()
     gc.disable()  # A start makes no garbage to speak of; the boot turns it on again.
     try:
         if is_nowhere():
@@ -38,19 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     finally:
         gc.enable()
-
-
-def _have_streams() -> None:
-    """Started with closed standard streams (``>&-``) their numbers would go to our own files."""
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _main(arguments: list[str]) -> int:

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from razar import __version__
 from razar.utils.places import NOWHERE, default_logs, is_nowhere, mission_files
+from razar.utils.streams import use_streams
 
 __all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
@@ -54,7 +55,7 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _open_closed_streams()
+    use_streams()
     try:
         try:
             code = _dispatch(arguments)
@@ -75,14 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     return code
-
-
-def _open_closed_streams() -> None:
-    """A program may be started with its output closed; what it writes then goes nowhere."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _abandon_output() -> None:

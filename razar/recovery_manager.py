@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from razar.engine import effects, events
@@ -75,6 +76,8 @@ class RecoveryManager:
         self._trials: dict[str, Attempt] = {}
         self._kept: set[str] = set()
         self._awaiting: dict[str, tuple[str, int]] = {}
+        #: Patches an operator's decision about which is being carried out.
+        self._deciding: set[str] = set()
 
     # -- what the engine wishes -------------------------------------------------------------------
 
@@ -208,8 +211,9 @@ class RecoveryManager:
             self._kept.add(patch)
         else:
             del self._trials[patch]
-        await self._with().settle(attempt, held, error)
-        if held:
+        if not await self._with().settle(attempt, held, error):
+            pass  # Why, and what to do about it, has been told.
+        elif held:
             self._say("INFO", f"{attempt.component}: repair {patch} held; it is kept")
         else:
             self._say("WARN", f"{attempt.component}: repair {patch} is undone: {one_line(error or '')}")
@@ -231,39 +235,64 @@ class RecoveryManager:
         One of an earlier boot, whose component nobody is waiting for now, is applied and kept. Raises
         Refusal.
         """
-        from agents.razar.patching import decisions
+        from agents.razar.patching import decisions, journal
 
-        waiting = self._awaiting.get(patch)
-        if waiting is None:
-            manifest = await asyncio.to_thread(_apply_and_keep, self._logs, patch)
-            return manifest.component, False
-        component, incarnation = waiting
-        await asyncio.to_thread(decisions.approve, patch, logs=self._logs)
-        attempt = self._with().approved(patch)
-        if self._awaiting.pop(patch, None) is None:  # Stopped or restarted in this instant.
-            await self._with().settle(attempt, True)
-            return component, False
-        if not await self._is_ready(attempt):
-            self._report(
-                events.RepairFinished(
-                    attempt.component, incarnation, False, "its environment cannot be built"
-                )
+        with self._decision(patch):
+            waiting = self._awaiting.get(patch)
+            if waiting is None:
+                manifest = await asyncio.to_thread(_apply_and_keep, self._logs, patch)
+                return manifest.component, False
+            component, _ = waiting
+            try:
+                await asyncio.to_thread(decisions.approve, patch, logs=self._logs)
+            except Exception as fault:
+                if journal.state_of(self._logs, patch) != "proposed":  # Nobody can decide about it any more.
+                    self._decided(patch, False, str(fault))
+                raise
+            attempt = self._with().approved(patch)
+            # It takes minutes to build an environment, in which the component may be stopped or restarted.
+            ready = patch not in self._awaiting or await self._is_ready(attempt)
+            if patch in self._awaiting and ready:
+                self._trials[patch] = attempt
+                self._decided(patch, True)
+                return component, True
+            if ready:
+                await self._with().settle(attempt, True)
+            return component, self._decided(patch, False, "its environment cannot be built")
+
+    @contextmanager
+    def _decision(self, patch: str) -> Iterator[None]:
+        """One decision at a time about one patch."""
+        from agents.razar.patching.refusal import Refusal
+
+        if patch in self._deciding:
+            raise Refusal(
+                f"another decision about the repair {patch} is being carried out; see what becomes of it"
             )
-            return attempt.component, True
-        self._trials[patch] = attempt
-        self._report(events.RepairFinished(component, incarnation, True, patch=patch))
-        return component, True
+        self._deciding.add(patch)
+        try:
+            yield
+        finally:
+            self._deciding.discard(patch)
+
+    def _decided(self, patch: str, patched: bool, reason: str | None = None) -> bool:
+        """Tell the component that waits what was decided; False if it no longer waits."""
+        waiting = self._awaiting.pop(patch, None)
+        if waiting is None:
+            return False
+        self._report(
+            events.RepairFinished(*waiting, patched, reason=reason, patch=patch if patched else None)
+        )
+        return True
 
     async def reject(self, patch: str, reason: str) -> str:
         """Turn a waiting patch down; return its component. Raises Refusal."""
         from agents.razar.patching import decisions, journal
 
         component = journal.load(self._logs, patch).component
-        await asyncio.to_thread(decisions.reject, patch, logs=self._logs, reason=reason)
-        waiting = self._awaiting.pop(patch, None)
-        if waiting is not None:
-            _, incarnation = waiting
-            self._report(events.RepairFinished(component, incarnation, False, reason))
+        with self._decision(patch):
+            await asyncio.to_thread(decisions.reject, patch, logs=self._logs, reason=reason)
+            self._decided(patch, False, reason)
         return component
 
     async def rollback(self, patch: str, reason: str) -> tuple[str, tuple[str, ...]]:
@@ -271,8 +300,15 @@ class RecoveryManager:
         from agents.razar.patching import decisions, journal
 
         component = journal.load(self._logs, patch).component
-        self._trials.pop(patch, None)
-        return component, await asyncio.to_thread(decisions.rollback, patch, logs=self._logs, reason=reason)
+        with self._decision(patch):
+            trial = self._trials.pop(patch, None)
+            try:
+                foreign = await asyncio.to_thread(decisions.rollback, patch, logs=self._logs, reason=reason)
+            except BaseException:
+                if trial is not None:
+                    self._trials[patch] = trial
+                raise
+        return component, foreign
 
     async def finish(self, component: str) -> None:
         """Wait until what the engine has wished for a component so far is done, but for a hand-over."""
@@ -289,11 +325,23 @@ class RecoveryManager:
         await asyncio.to_thread(parts.load, (*parts.ASKING, *parts.ANSWERING))
         await self._with().prepare()
 
-    async def recover(self) -> None:
-        """Undo what a killed supervisor had left on trial; to be called before anything is started."""
+    async def recover(self, *, after_crash: bool) -> None:
+        """Undo what an earlier supervisor left neither kept nor undone; to be called before anything is started.
+
+        After a clean end that is only what it could not undo. What resists is told, and stops no boot.
+        """
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return
-        await asyncio.to_thread(self._with().recover)
+        try:
+            if after_crash or await asyncio.to_thread(_anything_open, self._logs):
+                await asyncio.to_thread(self._with().recover)
+        except OSError as fault:
+            what = f"{fault.filename}: " if isinstance(fault.filename, str) else ""
+            self._say(
+                "ERROR",
+                f"what an earlier RAZAR left of repairs could not be seen to: {what}{fault.strerror or fault}; "
+                "see `razar repairs list` for what is still applied",
+            )
 
     async def close(self) -> None:
         """End what is under way; a patch that has not been judged is undone."""
@@ -313,6 +361,12 @@ async def _waiting(logs: str, component: str) -> Manifest | None:
     if not os.path.isdir(os.path.join(logs, "repairs")):
         return None
     return await asyncio.to_thread(_find_waiting, logs, component)
+
+
+def _anything_open(logs: str) -> bool:
+    from agents.razar.patching import journal
+
+    return any(journal.is_open(logs, id) for id in journal.known(logs))
 
 
 def _find_waiting(logs: str, component: str) -> Manifest | None:

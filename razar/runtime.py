@@ -22,15 +22,33 @@ __all__ = ["Adapters", "Clock", "Projection", "Runtime"]
 TURNS = 4
 
 
-class Clock:
-    """Epoch seconds that never jump: anchored once, then carried on by the monotonic clock."""
+#: Seconds by which the wall clock may be off before its new time is taken over.
+STEP = 1.0
+#: Seconds between two looks at whether a hold that ends at a certain time of day has ended.
+HOLD_LOOK = 60.0
 
-    def __init__(self) -> None:
+
+class Clock:
+    """Epoch seconds, carried on by the monotonic clock, which a short adjustment of the time does not disturb.
+
+    A machine that has slept, or whose time was set, is more than a second off: its time is taken over,
+    and ``told`` is given the seconds by which it has moved, once for each move. So the seconds may jump,
+    also backwards; what lasts a certain time is left to the loop's timers, which do not.
+    """
+
+    def __init__(self, told: Callable[[float], None] = lambda moved: None) -> None:
+        self._told = told
         self._offset = time.time() - time.monotonic()
 
     def __call__(self) -> float:
         """Return the current epoch seconds."""
-        return time.monotonic() + self._offset
+        now = time.monotonic() + self._offset
+        moved = time.time() - now
+        if -STEP < moved < STEP:
+            return now
+        self._offset += moved
+        self._told(moved)
+        return now + moved
 
 
 #: Shows the facts to somebody (log, console, state file, metrics, traces); given the state after them.
@@ -122,7 +140,7 @@ class Runtime:
         self.state = outcome.state
         self._changed(outcome.state)
         for effect in outcome.effects:
-            self._carry_out(effect)
+            self._carry_out(effect, now)
         for fact in outcome.facts:
             for projection in tuple(self._projections):
                 projection(fact, self.state)
@@ -136,7 +154,7 @@ class Runtime:
         elif isinstance(fact, MissionStopped) and not self.stopped.done():
             self.stopped.set_result(fact)
 
-    def _carry_out(self, effect: effects.Effect) -> None:
+    def _carry_out(self, effect: effects.Effect, now: float) -> None:
         adapters = self.adapters
         assert adapters is not None, "the runtime is used before its adapters are there"
         match effect:
@@ -151,7 +169,8 @@ class Runtime:
             case effects.Signal() | effects.Kill():
                 adapters.signal(effect)
             case effects.SetTimer():
-                self._set_timer(effect)
+                # From the instant of the event: the clock may have moved since.
+                self._set_timer(effect, effect.at - now)
             case effects.CancelTimer(component, incarnation, timer):
                 handle = self._timers.pop((component, incarnation, timer), None)
                 if handle is not None:
@@ -172,17 +191,24 @@ class Runtime:
             self._loop.call_soon(self._launch_next)
         self.report(self.adapters.launch(launch))
 
-    def _set_timer(self, effect: effects.SetTimer) -> None:
+    def _set_timer(self, effect: effects.SetTimer, left: float) -> None:
         key = (effect.component, effect.incarnation, effect.timer)
         previous = self._timers.pop(key, None)
         if previous is not None:
             previous.cancel()
 
+        # Crown names the time of day at which a hold ends; every other timer lasts as long as it lasts.
+        hold = effect.timer == "held"
+
         def fire() -> None:
+            if hold and (still := effect.at - self._clock()) > 0:
+                self._set_timer(effect, still)
+                return
             self._timers.pop(key, None)
             self.report(events.TimerFired(effect.component, effect.incarnation, effect.timer))
 
-        self._timers[key] = self._loop.call_later(max(0.0, effect.at - self._clock()), fire)
+        delay = min(left, HOLD_LOOK) if hold else left
+        self._timers[key] = self._loop.call_later(max(0.0, delay), fire)
 
     def follow(self, projection: Projection) -> Callable[[], None]:
         """Tell the facts to one more listener, until the returned function is called."""

@@ -118,4 +118,6 @@ def _line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from razar.utils.pipes import until_closed
+
+    sys.exit(until_closed(main))

@@ -193,13 +193,14 @@ class Handovers:
         finally:
             span.end()
 
-    async def settle(self, attempt: Attempt, held: bool, reason: str | None = None) -> None:
+    async def settle(self, attempt: Attempt, held: bool, reason: str | None = None) -> bool:
         """The component was relaunched and probed: keep what was applied, or undo it; and record it.
 
         Goes on to its end even if it is cancelled. After ``held`` False the layer in ``rebuild_layer``
         must be built again. What was not applied was recorded by ``attempt``; nothing happens then.
+        False if the files refused to be kept or undone, which ``say`` was told.
         """
-        await self._settlement.settle(attempt, held, reason)
+        return await self._settlement.settle(attempt, held, reason)
 
     def approved(self, patch: str) -> Attempt:
         """An operator has approved a patch, which is in place: settle it as if ``attempt`` had applied it."""
@@ -219,9 +220,9 @@ class Handovers:
         )
 
     def recover(self) -> list[str]:
-        """After a crash, before anything is started: undo what was not kept, and record it; return the ids.
+        """Before anything is started: undo what was neither kept nor undone, and record it; return the ids.
 
-        Raises OSError for what could not be undone.
+        ``say`` is told what could not be undone.
         """
         if not os.path.isdir(os.path.join(self._logs, "repairs")):
             return []  # Most missions never repaired anything: their boot need not import any of it.

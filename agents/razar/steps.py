@@ -11,6 +11,7 @@ from agents.razar import parts
 from agents.razar.attempts import Attempt, Exhausted
 from agents.razar.case import Case
 from agents.razar.escalation.ladder import LOCAL, MEMORY
+from agents.razar.patching import journal
 from agents.razar.proposals.proposal import tool
 from agents.razar.records.remembered import proposal_of
 from agents.razar.settings import Settings
@@ -32,9 +33,9 @@ class Steps:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._rungs_: Rungs | None = None
-        #: Remembered repairs tried in the open series, by component; what waits for the operator.
+        #: Remembered repairs tried in the open series, by component; what was left to the operator.
         self._recalled: dict[str, set[str]] = {}
-        self._proposed: dict[str, str] = {}
+        self._proposed: dict[str, Attempt] = {}
         self._told: set[str] = set()
 
     def load(self) -> None:
@@ -54,9 +55,11 @@ class Steps:
         if not case.series.attempts:
             self._recalled.pop(component, None)
             self._proposed.pop(component, None)
-        waiting = self._proposed.get(component)
-        if waiting is not None:
-            raise Exhausted(waiting, "proposal")
+        proposed = self._proposed.get(component)
+        if proposed is not None and await asyncio.to_thread(self._is_decided, proposed):
+            del self._proposed[component]
+        elif proposed is not None:
+            raise Exhausted(_how_to_go_on(proposed), "proposal")
         attempt = await self._from_memory(case)
         if attempt is None:  # One that was refused is an attempt too, and false.
             attempt = await self._locally(case)
@@ -66,8 +69,14 @@ class Steps:
                 raise Exhausted(reason, "class", case.issue.remediation)
             attempt = await self._rungs.ask(case)
         if attempt.outcome == "proposed":
-            self._proposed[component] = _how_to_go_on(attempt)
+            self._proposed[component] = attempt
         return attempt
+
+    def _is_decided(self, proposed: Attempt) -> bool:
+        """Whether the operator has approved or rejected it; of what is only shown nobody is asked."""
+        if proposed.patch_id is None or not _waits(proposed):
+            return False
+        return journal.state_of(self._settings.logs, proposed.patch_id) != "proposed"
 
     async def _from_memory(self, case: Case) -> Attempt | None:
         component = case.component
@@ -183,8 +192,12 @@ def _approval(component: Component, config: MissionConfig, *, builds: bool) -> A
     return "ask" if approval == "auto" and not builds else approval
 
 
+def _waits(attempt: Attempt) -> bool:
+    return "waits for approval" in attempt.reason
+
+
 def _how_to_go_on(attempt: Attempt) -> str:
     id = attempt.patch_id
-    if "waits for approval" in attempt.reason:
+    if _waits(attempt):
         return f"the patch {id} waits for you: razar repairs show, approve or reject {id}"
     return f"there is a suggestion, {id} in razar_ai_patches.json, that was not applied: {attempt.reason}"

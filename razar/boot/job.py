@@ -66,7 +66,7 @@ class Boot:
         self._out = outputs
         self._boot_id = boot_id
         self._after_crash = after_crash
-        self._clock = Clock()
+        self._clock = Clock(outputs.clock_moved)
         #: Whether processes of an earlier supervisor may still be there.
         self.left_behind = False
         self._interrupted: signal.Signals | None = None
@@ -135,8 +135,8 @@ class Boot:
         """Everything that must be there first; environments and Crown at the same time."""
         if remains is not None:
             await self._stop_leftovers(remains)
-            await self._recovery.recover()
-            self.left_behind = False
+        await self._recovery.recover(after_crash=remains is not None)
+        self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agreement().reach(lifetime))
         try:
@@ -330,8 +330,8 @@ class Boot:
                 if not runtime.stopped.done():
                     self._shut_down("nothing is left to supervise")
         await runtime.stopped
-        if not settled and self._interrupted is not None:
-            return 128 + self._interrupted
+        if not settled and (self._interrupted is not None or self._told_to_stop):
+            return 128 + (self._interrupted or signal.SIGTERM)
         if runtime.state.outcome == "complete":
             return 0
         if settled and runtime.settled.result().outcome == "complete":
@@ -351,9 +351,9 @@ class Boot:
         self._shut_down(signal.Signals(number).name, hurry=not first)
 
     def _on_stop(self) -> None:
-        """An operator asked for the end of the mission."""
+        """An operator asked for the end of the mission: before the boot has ended that is an interruption."""
+        self._told_to_stop = self._told_to_stop or self._interrupted is None
         if self._preparing is not None and not self._preparing.done():
-            self._told_to_stop = self._interrupted is None
             self._interrupted = self._interrupted or signal.SIGTERM
             self._preparing.cancel()
             return

@@ -138,6 +138,14 @@ class Outputs:
         """Tell something that is wrong and does not stop the mission."""
         self.say("WARN", text)
 
+    def clock_moved(self, seconds: float) -> None:
+        """The machine's clock is suddenly so many seconds ahead of where it was, or behind."""
+        where = "ahead" if seconds > 0 else "back"
+        self.warn(
+            f"the machine's clock has moved {abs(seconds):.0f} s {where}: it slept, or its time was set; "
+            "times from here on are by its new time"
+        )
+
     def _warn_from_thread(self, text: str) -> None:
         self._loop.call_soon_threadsafe(self.warn, text)
 

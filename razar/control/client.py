@@ -122,7 +122,7 @@ class Connection:
         """Ask and return the result.
 
         With ``on_progress`` the request may take as long as the supervisor gives signs of life;
-        each is handed over. Raises RefusedError or UnresponsiveError.
+        each is handed over. Raises RefusedError, or UnresponsiveError, also if others keep it busy.
         """
         message = {"request": name, **{key: value for key, value in fields.items() if value is not None}}
         self._socket.settimeout(answer_time if on_progress is None else SILENCE)
@@ -139,6 +139,10 @@ class Connection:
             )
             raise UnresponsiveError(message_, self.pid) from None
         result = answer.get("result")
+        if answer.get("code") == "busy":
+            raise UnresponsiveError(
+                f"the supervisor (pid {self.pid}) does not listen: {answer.get('error')}", self.pid
+            )
         if answer["ok"] is not True or not isinstance(result, dict):
             raise RefusedError(answer)
         return result

@@ -34,7 +34,7 @@ class Requests:
         *,
         holders: Callable[[str], list[str]],
         on_stop: Callable[[], None],
-        release: Callable[[str, str], object],
+        release: Callable[[str, str], bool],
         repairs: Repairs | None = None,
     ) -> None:
         self._repairs = repairs
@@ -135,11 +135,22 @@ class Requests:
 
     async def _start_anew(self, ids: Sequence[str], request: Request, progress: Progress) -> dict[str, Any]:
         released = request.request == "release"
-        self._check_startable(ids, released)
+        # One that is in the record alone, since the disk refused its release, has nothing to be started for.
+        recorded = [id for id in ids if released and self._component(id).state != "quarantined"]
+        ids = [id for id in ids if id not in recorded]
+        self._check_startable(ids)
+        for id in recorded:
+            if not self._record_release(id, request.note):
+                raise Refusal(
+                    "unavailable",
+                    f"{id} is not in quarantine, it is {self._component(id).state}; nothing was done",
+                )
         before = {id: self._component(id).incarnation for id in ids}
         for id in reversed(ids):
+            if self._component(id).state == "quarantined":
+                note = request.note or (None if released else "restarted by the operator")
+                self._record_release(id, note)
             if released:
-                self._record_release(id, request.note)
                 self._mission.report(events.OperatorReleased(id))
             else:
                 self._mission.report(events.OperatorRestarted(id))
@@ -153,7 +164,9 @@ class Requests:
                 return False, "the mission is being stopped"
             return None
 
-        return await self._settle(ids, judge, request, progress)
+        result = await self._settle(ids, judge, request, progress)
+        result["components"] += [self._result(id, True, None) for id in recorded]
+        return result
 
     async def _decide(self, request: Request, patch: str, progress: Progress) -> dict[str, Any]:
         """What an operator says of a repair; an approved one is waited for until it has shown itself."""
@@ -198,7 +211,7 @@ class Requests:
 
         return judge
 
-    def _check_startable(self, ids: Sequence[str], released: bool) -> None:
+    def _check_startable(self, ids: Sequence[str]) -> None:
         """Raise Refusal, before anything is done, if the engine would not start one of them."""
         phase = self._mission.state.phase
         if phase not in ("igniting", "settled"):
@@ -206,16 +219,13 @@ class Requests:
             raise Refusal("unavailable", f"the mission {what}; nothing was done")
         for id in ids:
             component = self._component(id)
-            if released and component.state != "quarantined":
-                raise Refusal(
-                    "unavailable", f"{id} is not in quarantine, it is {component.state}; nothing was done"
-                )
             if component.state == "skipped":
                 raise Refusal("unavailable", f"{id} is skipped: {component.error}; nothing was done")
 
-    def _record_release(self, id: str, note: str | None) -> None:
+    def _record_release(self, id: str, note: str | None) -> bool:
+        """Take it out of the record of the quarantine; False if it is not in there."""
         try:
-            self._release(id, note or "released by the operator")
+            return self._release(id, note or "released by the operator")
         except OSError as fault:
             raise Refusal("unavailable", f"the release of {id} cannot be recorded: {fault}") from None
 
@@ -244,15 +254,16 @@ class Requests:
         results = []
         for id in ids:
             reached, why = verdicts.get(id, (False, f"it is still {self._component(id).state}"))
-            component = self._component(id)
-            results.append(
-                {"id": id, "state": component.state, "pid": component.pid, "reached": reached, "error": why}
-            )
+            results.append(self._result(id, reached, why))
         missed = [f"{result['id']}: {result['error']}" for result in results if not result["reached"]]
         if missed:
             late = self._describe(waiting())
             raise Refusal("not_reached", "; ".join(missed), components=results, waiting=late)
         return {"components": results}
+
+    def _result(self, id: str, reached: bool, why: str | None) -> dict[str, Any]:
+        component = self._component(id)
+        return {"id": id, "state": component.state, "pid": component.pid, "reached": reached, "error": why}
 
     async def _wait(
         self,

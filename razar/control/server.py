@@ -45,8 +45,8 @@ class ControlServer:
     Only the user who runs the mission and root are heard. ``path`` is where the socket is made;
     whoever calls ``start`` holds the lock of the mission. ``holders`` names the processes of a
     component that are still there, ``on_stop`` begins the stop of the whole mission, ``release``
-    records that a component leaves the quarantine, with a note. ``owner`` is the uid that is
-    heard besides root.
+    records that a component leaves the quarantine, with a note, and tells whether it was in it.
+    ``owner`` is the uid that is heard besides root.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ControlServer:
         path: str,
         holders: Callable[[str], list[str]],
         on_stop: Callable[[], None],
-        release: Callable[[str, str], object],
+        release: Callable[[str, str], bool],
         repairs: Repairs | None = None,
         owner: int | None = None,
     ) -> None:

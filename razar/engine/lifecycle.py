@@ -268,7 +268,8 @@ def _failed(draft: Draft, id: str, error: str, cause: str, tail: tuple[str, ...]
     if plan.restart.policy == "never":
         draft.enter(id, "failed", cause, tail=tail)
         return
-    recent = tuple(t for t in component.restart_times if t > draft.now - plan.restart.window)
+    # One that seems to lie in the future is from before the clock was set back, who knows how long ago.
+    recent = tuple(t for t in component.restart_times if draft.now - plan.restart.window < t <= draft.now)
     if len(recent) >= plan.restart.limit:
         error = f"{error}; it was restarted {len(recent)} times in {plan.restart.window:g} s"
         draft.set(id, error=error)

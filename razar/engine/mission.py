@@ -237,7 +237,7 @@ def _settle(draft: Draft) -> None:
     reason = _failing(draft.plan, draft.__getitem__)
     outcome = "failed" if reason else "complete"
     draft.mission(phase="settled", outcome=outcome, reason=reason, settled_at=draft.now, cursor=0)
-    seconds = draft.now - draft.before.began
+    seconds = max(0.0, draft.now - draft.before.began)
     draft.facts.append(
         MissionSettled(
             outcome="failed" if reason else "complete", reason=reason, at=draft.now, seconds=seconds

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from razar.control.address import LOCK_NAME
 from razar.operator.output import complain
+from razar.utils.files import read_limited
 
 __all__ = [
     "JOURNAL_NAME",
@@ -23,6 +24,8 @@ __all__ = [
 
 STATE_NAME = "razar_state.json"
 JOURNAL_NAME = "razar_journal.jsonl"
+#: Bytes beyond which a snapshot is none of ours.
+_LONGEST = 256 << 20
 
 
 class Ending(NamedTuple):
@@ -40,8 +43,8 @@ def read_snapshot(logs: str) -> dict[str, Any] | None:
     """
     path = os.path.join(logs, STATE_NAME)
     try:
-        with open(path, "rb") as file:
-            snapshot = json.load(file)
+        data = read_limited(path, _LONGEST)
+        snapshot = json.loads(data or b"")
         if isinstance(snapshot["components"], list) and all(
             _is_entry(entry) for entry in snapshot["components"]
         ):

@@ -66,10 +66,10 @@ def tell_refusal(arguments: argparse.Namespace, fault: RefusedError) -> int:
         print_json(fault.answer)
     else:
         _print_components(entry for entry in fault.answer.get("components") or () if entry["reached"])
-        complain(str(fault))
-        words = describe_waiting(fault.answer)
-        if words:
-            complain(f"waiting for {words}")
+    complain(str(fault))
+    words = describe_waiting(fault.answer)
+    if words:
+        complain(f"waiting for {words}")
     return EXIT_USAGE if fault.code in ("bad_request", "unknown_component") else 1
 
 

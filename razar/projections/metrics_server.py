@@ -27,8 +27,11 @@ HOST = "127.0.0.1"
 PATIENCE = 5.0
 #: Longest head of a request, in bytes.
 HEAD_LIMIT = 16 * 1024
-#: Connections at once; more than these are closed unanswered.
+#: Connections at once. One more takes the place of the one whose request we have waited for the longest,
+#: so that requests nobody finishes keep no other out; it is closed unanswered if all are being answered.
 CONNECTIONS = 32
+#: Seconds in which a thread that has lost its connection must have noticed.
+NOTICED = 1.0
 
 _lock = threading.Lock()
 _running: _Server | None = None
@@ -142,6 +145,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.began = time.monotonic()
         self.local = address[0] in ("::1", "::ffff:127.0.0.1") or address[0].startswith("127.")
         self.slots = threading.BoundedSemaphore(CONNECTIONS)
+        #: The connections whose requests are not there yet, oldest first.
+        self.reading: dict[socket.socket, None] = {}
+        self.changing = threading.Lock()
         self.registry: Any = None
         self.rendering = threading.Lock()
         super().__init__(address, _Handler)
@@ -149,15 +155,35 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.port: int = self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self.slots.acquire(blocking=False):
+        if not self.slots.acquire(blocking=False) and not self._make_room():
             self.shutdown_request(request)
             return
+        with self.changing:
+            self.reading[request] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:
             # No thread to be had.
+            self.has_read(request)
             self.slots.release()
             self.shutdown_request(request)
+
+    def has_read(self, request: socket.socket) -> None:
+        """A request is there, or will never be: its client is no longer waited for."""
+        with self.changing:
+            self.reading.pop(request, None)
+
+    def _make_room(self) -> bool:
+        with self.changing:
+            slowest = next(iter(self.reading), None)
+            if slowest is None:
+                return False
+            del self.reading[slowest]
+        try:
+            slowest.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # It has left in this instant.
+        return self.slots.acquire(timeout=NOTICED)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -188,7 +214,10 @@ class _Handler(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.method = "GET"
         self.request.settimeout(PATIENCE)
-        head = self._read_head()
+        try:
+            head = self._read_head()
+        finally:
+            self.server.has_read(self.request)
         if head is None:
             return
         self.method, path, headers = head

@@ -30,7 +30,8 @@ def replace(path: str, data: bytes, *, mode: int | None = MODE, sync: bool = Tru
     """Put ``data`` in the place of a file, so that at every instant the old or the new one is there.
 
     ``mode`` None keeps that of the existing file. With ``sync`` the data is on the disk before
-    the name points to it. Raises OSError; the old file is untouched then and nothing is left over.
+    the name points to it. Raises OSError, which names a file; the old one is untouched then and
+    nothing is left over.
     """
     folder, name = os.path.split(path)
     # Not the pid: in a container it is the same in every run, and so would be what a kill left.
@@ -50,11 +51,12 @@ def replace(path: str, data: bytes, *, mode: int | None = MODE, sync: bool = Tru
         finally:
             os.close(fd)
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as fault:
         try:
             os.unlink(temporary)
         except OSError:
             pass
+        _name(fault, path)
         raise
 
 
@@ -84,7 +86,7 @@ def append_line(path: str, line: bytes, *, mode: int = MODE) -> None:
     """Append one line (without its newline) in one write, also beside other processes that do.
 
     A last line that was torn off by a kill is ended first, so that it spoils no other.
-    Raises OSError.
+    Raises OSError, which names the file.
     """
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
@@ -93,8 +95,17 @@ def append_line(path: str, line: bytes, *, mode: int = MODE) -> None:
             os.fchmod(fd, mode)
         torn = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
         write_all(fd, (b"\n" if torn else b"") + line + b"\n")
+    except OSError as fault:
+        _name(fault, path)
+        raise
     finally:
         os.close(fd)
+
+
+def _name(fault: BaseException, path: str) -> None:
+    """A full disk refuses a descriptor, whose file it does not know."""
+    if isinstance(fault, OSError) and fault.filename is None:
+        fault.filename = path
 
 
 def rotate(path: str, keep: int) -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from razar.utils.streams import use_streams
+
 __all__ = ["BROKEN_PIPE", "until_closed"]
 
 #: Exit code of a program whose reader has left, as a shell gives it for SIGPIPE.
@@ -14,6 +16,7 @@ BROKEN_PIPE = 141
 
 def until_closed(main: Callable[[], int]) -> int:
     """Run a command line to its end, or until its output is closed; return the exit code."""
+    use_streams()
     try:
         code = main()
         sys.stdout.flush()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -117,6 +119,19 @@ def test_an_interrupt_before_the_end_of_the_boot_stops_everything(
     one.wait_for_state("b", "igniting")
     assert one.stop(number) == 128 + number
     assert one.processes() == []
+
+
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_razar_stop_before_the_end_of_the_boot_is_an_interruption(
+    mission: Make, options: tuple[str, ...]
+) -> None:
+    one = mission(script("slow", "exec sleep 1000")).start(*options)
+    until_sync(lambda: (one.logs / "razar.sock").exists() and one.component("slow").get("pid"))
+    stop = [sys.executable, "-m", "razar", "stop"]
+    assert subprocess.run(stop, cwd=one.folder, env=one.environ(), timeout=30).returncode == 0
+    assert one.wait() == 143
+    assert one.log[-1] == "INFO Mission demo stopped: razar stop"
+    assert not one.processes()
 
 
 def test_a_second_supervisor_is_refused_with_the_pid_of_the_first(mission: Make) -> None:

@@ -50,6 +50,8 @@ class House:
         self.slow: set[str] = set()
         self.signals: list[str] = []
         self.released: list[tuple[str, str]] = []
+        #: In the record of the quarantine, and not in quarantine.
+        self.recorded: set[str] = set()
         self._loop = asyncio.get_running_loop()
         self._pid = 1000
 
@@ -81,6 +83,8 @@ class House:
         return [f"pid {self.runtime.state.components[id].pid} (stubborn {id})"]
 
     def release(self, id: str, note: str) -> bool:
+        if self.state(id) != "quarantined" and id not in self.recorded:
+            return False
         self.released.append((id, note))
         return True
 

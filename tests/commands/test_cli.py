@@ -14,7 +14,7 @@ import pytest
 
 from razar import __version__
 from razar.cli import VERBS
-from tests.commands.mission import REPOSITORY, Folder, environment, razar
+from tests.commands.mission import COMPONENTS, REPOSITORY, Folder, environment, razar
 
 HEAVY = (
     "asyncio",
@@ -243,3 +243,25 @@ def test_output_that_is_closed_is_no_traceback(shared: Folder) -> None:
     )
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_name_that_the_output_cannot_show_is_escaped(own: Folder, encoding: str) -> None:
+    odd = "l\udcff…"
+    assert own.razar("stop").returncode == 0
+    (own.path / odd).mkdir()
+    for path in own.logs.iterdir():
+        if path.is_file():
+            (own.path / odd / path.name).write_bytes(path.read_bytes())
+    shown = ""
+    for verb in (("doctor",), ("timeline",), ("status", "web"), ("stop",)):
+        done = own.razar(*verb, "--logs", odd, PYTHONIOENCODING=f"{encoding}:strict")
+        assert "Traceback" not in done.stderr and done.returncode in (0, 3), (verb, done.stderr)
+        shown += done.stdout
+    assert ("\\u2026" if encoding == "ascii" else "…") in shown
+
+
+def test_json_stays_json_where_the_output_has_not_every_character(tmp_path: Path) -> None:
+    Folder(tmp_path, {**COMPONENTS[0], "entrypoint": ["echo", "é\U0001f680"]})
+    plan = razar(tmp_path, "plan", "--json", PYTHONIOENCODING="ascii")
+    assert json.loads(plan.stdout) == json.loads(razar(tmp_path, "plan", "--json").stdout)

@@ -169,6 +169,25 @@ async def test_release_of_what_is_not_in_quarantine_does_nothing(tmp_path: Path)
     assert mission.released == []
 
 
+async def test_a_restart_of_what_is_in_quarantine_records_its_release(tmp_path: Path) -> None:
+    async with house(tmp_path, component("a")) as mission:
+        mission.broken.add("a")
+        await final(tmp_path, request="restart", components=["a"])
+        assert mission.state("a") == "quarantined" and mission.released == []
+        mission.broken.clear()
+        assert (await final(tmp_path, request="restart", components=["a"]))["ok"] is True
+    assert mission.released == [("a", "restarted by the operator")]
+
+
+async def test_a_release_of_what_runs_clears_what_is_left_in_the_record(tmp_path: Path) -> None:
+    async with house(tmp_path, component("a")) as mission:
+        mission.recorded.add("a")
+        answer = await final(tmp_path, request="release", components=["a"], note="it runs")
+        assert mission.runtime.state.components["a"].incarnation == 1
+    assert [entry["state"] for entry in answer["result"]["components"]] == ["running"]
+    assert mission.released == [("a", "it runs")]
+
+
 async def test_a_release_that_cannot_be_recorded_starts_nothing(tmp_path: Path) -> None:
     async with house(tmp_path, component("a")) as mission:
         mission.broken.add("a")

@@ -57,6 +57,23 @@ def test_release_on_a_running_mission_starts_the_component(tmp_path: Path) -> No
     assert "| table | released | made the table |" in rows
 
 
+def test_what_was_in_quarantine_and_restarted_is_ignited_by_the_next_boot(tmp_path: Path) -> None:
+    script = "test -e mended || exit 3; echo ready; exec sleep 1000"
+    with running(
+        tmp_path, component("web", "echo ready; exec sleep 1000"), component("table", script)
+    ) as folder:
+        assert folder.component("table")["state"] == "quarantined"
+        (tmp_path / "mended").touch()
+        assert folder.razar("restart", "table").returncode == 0
+        assert folder.json("quarantine", "list") == []
+        assert folder.razar("stop").returncode == 0
+        assert folder.process is not None and folder.process.wait(10) == 0
+        folder.boot()
+        assert folder.component("table")["state"] == "running"
+    rows = (tmp_path / "docs" / "quarantine_log.md").read_text()
+    assert "| table | released | restarted by the operator |" in rows
+
+
 def test_release_on_a_stopped_mission_is_for_the_next_boot(own: Folder) -> None:
     own.razar("stop")
     done = own.razar("quarantine", "release", "broken", "--note", "mended", "--json")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.razar.patching import decisions
-from tests.commands.mission import razar
+from tests.commands.mission import environment, razar
 from tests.repair.support import APP, FIX, Mission, edit
 
 MENDED = APP.replace(*FIX)
@@ -124,3 +125,13 @@ async def waiting_again(mission: Mission) -> str:
     scope = type(mission.scope)(paths=mission.scope.paths, tests=mission.tests, approval="ask")
     outcome = await mission.repair(edit(new="    return b + a\n"), scope=scope)
     return outcome.id
+
+
+def test_a_disk_that_refuses_is_told_with_the_file(mission: Mission) -> None:
+    (mission.root / "logs" / "repairs").mkdir(parents=True, exist_ok=True)
+    program = f"ulimit -f 0; exec {sys.executable} -m razar repairs pause"
+    done = subprocess.run(
+        ["sh", "-c", program], cwd=mission.root, env=environment(), capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert done.stderr == "razar: logs/repairs/paused: File too large\n"

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from razar.boot.mission_lock import MissionLock
+from razar.control.server import CLIENTS
 from tests.commands.mission import Folder, component, razar, running
 from tests.support.waiting import until_sync
 
@@ -147,3 +148,27 @@ def test_a_state_file_that_is_none_is_told_and_left_alone(tmp_path: Path) -> Non
         assert (done.returncode, "is no snapshot of a mission" in done.stderr) == (3, True), text[:20]
         assert "Traceback" not in done.stderr
         assert state.read_text() == text
+
+
+def test_a_pipe_in_the_place_of_the_state_file_is_told_and_hangs_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.logs.mkdir()
+    os.mkfifo(folder.logs / "razar_state.json")
+    for verb in (("status",), ("logs",), ("doctor",), ("quarantine", "release", "a")):
+        done = folder.razar(*verb)
+        assert "Traceback" not in done.stderr, done.stderr
+    assert "not a regular file" in folder.razar("status").stderr
+
+
+def test_a_supervisor_whose_places_are_all_taken_does_not_answer(own: Folder) -> None:
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(CLIENTS)]
+    try:
+        for client in clients:
+            client.connect(str(own.logs / "razar.sock"))
+        for verb in (("status",), ("restart", "web")):
+            done = own.razar(*verb)
+            assert done.returncode == 4 and "clients are connected already" in done.stderr, (verb, done)
+        assert "last known states" in own.razar("status").stdout
+    finally:
+        for client in clients:
+            client.close()

@@ -149,3 +149,9 @@ def test_ctrl_c_leaves_the_wait_and_the_request_goes_on(tmp_path: Path) -> None:
         assert b"Traceback" not in err
         assert folder.component("deaf")["state"] == "stopping"
         folder.razar("stop", "--now")
+
+
+def test_what_is_refused_is_told_on_stderr_with_json_too(own: Folder) -> None:
+    done = own.razar("restart", "broken", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["ok"] is False
+    assert done.stderr.splitlines()[-1] == "razar: broken: exited with code 3 before it was healthy"

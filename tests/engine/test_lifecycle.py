@@ -103,6 +103,15 @@ def test_a_death_after_health_is_restarted_within_the_limit_of_the_window() -> N
     assert mission["a"].state == "quarantined" and "restarted 2 times in 100 s" in (mission["a"].error or "")
 
 
+def test_restarts_from_before_the_clock_was_set_back_are_forgotten() -> None:
+    mission = Mission(component("a", restart=Restart(backoff=0, limit=1, window=100))).begin().prove("a")
+    mission.exit("a").prove("a")
+    mission.now -= 3600
+    mission.exit("a").prove("a")
+    assert mission["a"].state == "running"
+    assert mission["a"].restart_times == (mission.now,)
+
+
 def test_restarts_outside_the_window_are_forgotten() -> None:
     mission = Mission(component("a", restart=Restart(backoff=0, limit=1, window=100))).begin().prove("a")
     for _ in range(5):

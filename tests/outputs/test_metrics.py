@@ -216,6 +216,20 @@ def test_clients_that_say_nothing_do_not_keep_others_from_being_answered(scraper
             connection.close()
 
 
+def test_requests_that_nobody_finishes_do_not_keep_others_from_being_answered(scraper: Scraper) -> None:
+    assert scraper.port is not None
+    halves = [socket.create_connection(("127.0.0.1", scraper.port), 10) for _ in range(60)]
+    try:
+        for connection in halves:
+            connection.sendall(b"GET /met")
+        assert [scraper.get("/healthz")[0] for _ in range(3)] == [200, 200, 200]
+        halves[0].settimeout(10)
+        assert halves[0].recv(100) == b"", "the one that was waited for the longest had to go"
+    finally:
+        for connection in halves:
+            connection.close()
+
+
 def test_scrapes_while_everything_changes_are_whole(scraper: Scraper) -> None:
     metrics = MissionMetrics("demo", [component(f"c{n}") for n in range(20)], scraper.store)
     stop = threading.Event()

@@ -6,7 +6,10 @@ from agents.razar.patching import journal, record, transaction
 from agents.razar.patching.refusal import Refusal
 from razar.utils.redaction import redact
 
-__all__ = ["approve", "keep", "recover", "reject", "rollback"]
+__all__ = ["UNPROVEN", "approve", "keep", "recover", "reject", "rollback"]
+
+#: Why a start undoes a patch.
+UNPROVEN = "RAZAR ended before the patch had proved itself, or could be undone"
 
 
 def _record_change(logs: str, manifest: journal.Manifest, status: record.PatchStatus, reason: str) -> None:
@@ -28,10 +31,23 @@ def _key(manifest: journal.Manifest) -> str:
 
 
 def approve(id: str, *, logs: str) -> tuple[str, ...]:
-    """Apply a patch that waits for approval; returns its paths. Raises Refusal, with nothing changed."""
-    manifest = transaction.apply(logs, id)
-    record.forget(logs, _key(manifest))
-    _record_change(logs, manifest, "applied", "approved")
+    """Apply a patch that waits for approval; returns its paths. Raises Refusal or OSError, with nothing changed.
+
+    It waits on after a passing refusal: what stands in its way may be mended.
+    """
+    try:
+        manifest = transaction.apply(logs, id)
+    except Refusal as refusal:
+        if not refusal.passing or journal.state_of(logs, id) != "proposed":
+            raise
+        then = f"mend that and approve {id} again, or reject it"
+        raise Refusal(f"{refusal}; the patch waits on: {then}", passing=True) from None
+    try:
+        record.forget(logs, _key(manifest))
+        _record_change(logs, manifest, "applied", "approved")
+    except OSError:
+        transaction.rollback(logs, id)  # No change without a record.
+        raise
     return tuple(entry.path for entry in manifest.entries)
 
 
@@ -72,11 +88,16 @@ def rollback(
 def recover(logs: str) -> list[str]:
     """After a crash: undo every patch that was not kept; returns their ids.
 
-    To be called before anything is started, by the only supervisor of the mission. Raises OSError if
-    something could not be undone; whatever could be has been.
+    To be called before anything is started, by the only supervisor of the mission. Raises
+    UnfinishedError if something could not be undone; whatever could be has been.
     """
-    undone = transaction.recover(logs)
-    for id in undone:
-        manifest = journal.load(logs, id)
-        _record_change(logs, manifest, "rolled_back", "RAZAR ended before the patch had proved itself")
+    undone: list[str] = []
+    try:
+        undone = transaction.recover(logs)
+    except transaction.UnfinishedError as unfinished:
+        undone = unfinished.undone
+        raise
+    finally:
+        for id in undone:
+            _record_change(logs, journal.load(logs, id), "rolled_back", UNPROVEN)
     return undone

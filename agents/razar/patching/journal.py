@@ -24,6 +24,7 @@ __all__ = [
     "Manifest",
     "State",
     "folder_of",
+    "is_open",
     "known",
     "load",
     "new_id",
@@ -103,6 +104,14 @@ def state_of(logs: str, id: str) -> State | None:
         return None
     text = data.decode(errors="replace").strip()
     return next((state for state in _STATES if state == text), None)
+
+
+def is_open(logs: str, id: str) -> bool:
+    """Whether its files were changed, or may have been, and were neither kept nor undone."""
+    state = state_of(logs, id)
+    return state in ("swapping", "applied") or (
+        state is None and os.path.exists(os.path.join(folder_of(logs, id), "state"))
+    )
 
 
 def load(logs: str, id: str) -> Manifest:

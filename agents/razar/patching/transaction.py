@@ -26,11 +26,20 @@ from agents.razar.patching.tree import Tree
 from razar.utils import files
 from razar.utils.digests import sha256_hex
 
-__all__ = ["apply", "keep", "recover", "rollback"]
+__all__ = ["UnfinishedError", "apply", "keep", "recover", "rollback", "said"]
 
 
 #: What may lie beside a file for a while: its new version, the old file itself, a copy of it.
 _ASIDE = ("new", "old", "back")
+
+
+class UnfinishedError(OSError):
+    """Some repairs could not be undone: ``stuck`` says why, by id; the ids in ``undone`` were."""
+
+    def __init__(self, undone: list[str], stuck: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{id}: {why}" for id, why in stuck.items()))
+        self.undone = undone
+        self.stuck = stuck
 
 
 @contextmanager
@@ -83,10 +92,14 @@ def _check_alone(logs: str, manifest: Manifest) -> None:
 
 
 def _give_up(logs: str, manifest: Manifest, error: BaseException) -> None:
-    """Undo a swap that failed. The journal stays open if the disk refuses even that: see recover."""
+    """Undo a swap that failed. The journal stays open if the disk refuses even that: see recover.
+
+    A patch that an operator is asked about goes on waiting after what says nothing against it.
+    """
     late = ""
+    passing = isinstance(error, OSError) or (isinstance(error, Refusal) and error.passing)
     try:
-        _restore(logs, manifest, "rolled_back")
+        _restore(logs, manifest, "proposed" if passing and manifest.waits else "rolled_back")
     except (OSError, Refusal) as fault:
         late = f"; not all could be undone yet ({fault}), the next start will"
     if late or isinstance(error, OSError):
@@ -192,9 +205,12 @@ def rollback(logs: str, id: str) -> tuple[Manifest, tuple[str, ...]]:
             raise Refusal(f"the repair {id} was never applied")
         if state in ("rolled_back", "reverted"):
             return manifest, ()  # Whatever is there now came later.
-        return manifest, _restore(
-            logs, manifest, "reverted" if state in ("kept", "reverted") else "rolled_back"
-        )
+        try:
+            return manifest, _restore(logs, manifest, "reverted" if state == "kept" else "rolled_back")
+        except (OSError, Refusal):
+            if state == "kept":  # It is to go, and is not gone: the next start sees to it.
+                set_state(logs, id, "applied")
+            raise
 
 
 def recover(logs: str) -> list[str]:
@@ -202,11 +218,12 @@ def recover(logs: str) -> list[str]:
 
     Call it when no other process works on these logs, before anything is started. Left-over copies of
     trees are removed too. One transaction that resists does not stop the others: it is tried again
-    by the next call. Raises OSError for the first of those when all have been seen to.
+    by the next call. Raises UnfinishedError for those when all have been seen to.
     """
     from agents.razar.patching import place, scratch
 
-    undone, fault = [], None
+    undone: list[str] = []
+    stuck: dict[str, str] = {}
     for id in known(logs):
         folder = folder_of(logs, id)
         try:
@@ -224,10 +241,17 @@ def recover(logs: str) -> list[str]:
             elif state != "proposed":
                 _tidy(load(logs, id))
         except (OSError, Refusal) as error:
-            fault = fault or error
-    if fault is not None:
-        raise fault if isinstance(fault, OSError) else OSError(str(fault))
+            stuck[id] = said(error)
+    if stuck:
+        raise UnfinishedError(undone, stuck)
     return undone
+
+
+def said(fault: OSError | Refusal) -> str:
+    """Why it did not work, with the file if it is known."""
+    if isinstance(fault, Refusal):
+        return str(fault)
+    return f"{fault.filename}: {files.why(fault)}" if isinstance(fault.filename, str) else files.why(fault)
 
 
 def _restore(logs: str, manifest: Manifest, state: State) -> tuple[str, ...]:

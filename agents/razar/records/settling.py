@@ -11,7 +11,7 @@ import msgspec
 from agents.razar import code_repair
 from agents.razar.attempts import Attempt, Say
 from agents.razar.escalation.ladder import LOCAL, MEMORY
-from agents.razar.patching import journal
+from agents.razar.patching import decisions, journal, transaction
 from agents.razar.patching.refusal import Refusal
 from agents.razar.records.remembered import Remembered
 from agents.razar.records.trail import Trail
@@ -26,7 +26,6 @@ __all__ = ["Settlement"]
 LONG_TASK = "razar_long_task.json"
 #: Beside the journal of a patch: the attempt it belongs to.
 _ATTEMPT = "attempt.json"
-_CRASHED = "RAZAR ended before the repair had proved itself"
 
 
 class Settlement:
@@ -49,6 +48,8 @@ class Settlement:
         self._open: dict[str, Attempt] = {}
         #: Kept, and still on trial: the component has to stay healthy for a while.
         self._held: dict[str, Attempt] = {}
+        #: What could not be kept or undone, and whether it was to be kept: tried once more at the end.
+        self._stuck: dict[str, tuple[Attempt, bool]] = {}
 
     def open(self, attempt: Attempt) -> None:
         """Take an attempt that was made. One that changed files stays open, any other is recorded."""
@@ -64,16 +65,23 @@ class Settlement:
     def adopt(self, id: str) -> Attempt:
         """Take a patch that an operator has approved: it is settled like any other. Raises Refusal."""
         manifest = journal.load(self._logs, id)
-        attempt = self._noted(id) or Attempt(
-            component=manifest.component,
-            number=manifest.attempt,
-            agent=manifest.agent or "",
-            outcome="applied",
-            reason="approved by the operator",
-            error="",
-            patch_id=id,
+        attempt = self._noted(id)
+        if attempt is None:
+            attempt = Attempt(
+                component=manifest.component,
+                number=manifest.attempt,
+                agent=manifest.agent or "",
+                outcome="applied",
+                reason="approved by the operator",
+                error="",
+                patch_id=id,
+            )
+        # What was only proposed needed no environment; what is in place now does.
+        repair = attempt.repair or {}
+        layer = repair.get("layer") if repair.get("kind") == "dependency" else None
+        self._open[id] = attempt = msgspec.structs.replace(
+            attempt, outcome="applied", patch_id=id, rebuild_layer=layer
         )
-        self._open[id] = attempt = msgspec.structs.replace(attempt, outcome="applied", patch_id=id)
         return attempt
 
     def aborted(self, component: str, number: int, error: str) -> None:
@@ -81,29 +89,48 @@ class Settlement:
         if self._long_task:
             self._log_long_task(component, number, error, patched=False, aborted=True)
 
-    async def settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
-        """Keep or undo what an attempt applied, and record it, uninterrupted."""
+    async def settle(self, attempt: Attempt, held: bool, reason: str | None) -> bool:
+        """Keep or undo what an attempt applied, and record it, uninterrupted.
+
+        False if the files refused, which people were told then. It is tried again at the end, and what
+        is neither kept nor undone even then is undone by the next start.
+        """
         id = attempt.patch_id
         if id is None:
-            return
+            return True
         if self._open.pop(id, None) is not None:
             await to_its_end(self._settle(attempt, held, reason))
-        elif not held and self._held.pop(id, None) is not None:
+        elif not held and (self._held.pop(id, None) is not None or self._is_unkept(id)):
             await to_its_end(self._revert(attempt, reason or "the component did not stay healthy"))
+        return id not in self._stuck
+
+    def _is_unkept(self, id: str) -> bool:
+        """Whether it was to be kept and could not be: now it need not be any more."""
+        _, to_be_kept = self._stuck.get(id, (None, False))
+        if to_be_kept:
+            del self._stuck[id]
+        return to_be_kept
 
     async def close(self) -> None:
-        """Undo what is open."""
+        """Undo what is open, and try once more what did not work."""
         for attempt in list(self._open.values()):
             await self.settle(attempt, False, "RAZAR stopped before the repair had proved itself")
+        for attempt, held in list(self._stuck.values()):
+            await to_its_end(self._try_again(attempt, held))
 
     def recover(self) -> list[str]:
-        """Undo what a crash left open, and record it; return the ids. Raises OSError."""
-        undone = code_repair.recover(self._logs)
+        """Undo what an earlier RAZAR left open, and record it; return the ids. What resists is told."""
+        try:
+            undone = code_repair.recover(self._logs)
+        except transaction.UnfinishedError as unfinished:
+            undone = unfinished.undone
+            for id, why in unfinished.stuck.items():
+                self._say("ERROR", _not_undone(f"the repair {id}", id, why))
         for id in undone:
             attempt = self._noted(id)
             if attempt is not None:
-                self._record(attempt, patched=False, reason=_CRASHED)
-            self._say("WARN", f"the repair {id} was undone: {_CRASHED}")
+                self._record(attempt, patched=False, reason=decisions.UNPROVEN)
+            self._say("WARN", f"the repair {id} was undone: {decisions.UNPROVEN}")
         return undone
 
     async def _settle(self, attempt: Attempt, held: bool, reason: str | None) -> None:
@@ -116,10 +143,8 @@ class Settlement:
             else:
                 await self._undo(attempt, why)
         except (OSError, Refusal) as fault:
+            why = f"{why}; {self._refused(attempt, held, fault)}"
             held = False
-            what = files.why(fault) if isinstance(fault, OSError) else str(fault)
-            why = f"{why}; the repair could not be settled: {what}"
-            self._say("ERROR", f"{attempt.component}: repair {attempt.patch_id}: {what}")
         self._record(attempt, patched=held, reason=why)
         await self._memory.settled(attempt.fingerprint, attempt.repair, held)
 
@@ -128,13 +153,42 @@ class Settlement:
         try:
             await self._undo(attempt, why)
         except (OSError, Refusal) as fault:
-            what = files.why(fault) if isinstance(fault, OSError) else str(fault)
-            why = f"{why}; the repair could not be undone: {what}"
-            self._say("ERROR", f"{attempt.component}: repair {attempt.patch_id}: {what}")
+            why = f"{why}; {self._refused(attempt, False, fault)}"
         self._trail.reverted(
             attempt.component, attempt.number, attempt.error, attempt.agent, why, attempt.patch_id
         )
         await self._memory.settled(attempt.fingerprint, attempt.repair, False)
+
+    def _refused(self, attempt: Attempt, held: bool, fault: OSError | Refusal) -> str:
+        """Remember and tell that a patch could not be kept or undone; return that in short."""
+        assert attempt.patch_id is not None
+        self._stuck[attempt.patch_id] = (attempt, held)
+        why, what = transaction.said(fault), f"{attempt.component}: repair {attempt.patch_id}"
+        self._forget(attempt.patch_id)
+        if held:
+            self._say(
+                "ERROR",
+                f"{what} held and could not be kept: {why}; mend that before RAZAR ends, which tries once "
+                "more; otherwise its next start undoes the repair",
+            )
+            return f"the repair could not be kept: {why}"
+        self._say("ERROR", _not_undone(what, attempt.patch_id, why))
+        return f"the repair could not be undone: {why}"
+
+    async def _try_again(self, attempt: Attempt, held: bool) -> None:
+        """At the end; its outcome is recorded already."""
+        assert attempt.patch_id is not None
+        try:
+            if journal.is_open(self._logs, attempt.patch_id):  # Else the operator has seen to it.
+                if held:
+                    await asyncio.to_thread(code_repair.keep, attempt.patch_id, logs=self._logs)
+                else:
+                    await self._undo(attempt, "the component did not stay healthy")
+                done = "kept" if held else "undone"
+                self._say("WARN", f"{attempt.component}: repair {attempt.patch_id} is {done} after all")
+            del self._stuck[attempt.patch_id]
+        except (OSError, Refusal):
+            pass  # People know; the next start undoes it.
 
     async def _undo(self, attempt: Attempt, why: str) -> None:
         assert attempt.patch_id is not None
@@ -196,9 +250,23 @@ class Settlement:
         except OSError:
             pass  # The log of patches has its diff and reason all the same.
 
+    def _forget(self, id: str) -> None:
+        """The attempt is recorded: whoever undoes its patch later must not record it once more."""
+        try:
+            os.unlink(os.path.join(journal.folder_of(self._logs, id), _ATTEMPT))
+        except OSError:
+            pass
+
     def _noted(self, id: str) -> Attempt | None:
         try:
             data = files.read_limited(os.path.join(journal.folder_of(self._logs, id), _ATTEMPT), 8 << 20)
             return msgspec.json.decode(data or b"", type=Attempt)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
+
+
+def _not_undone(what: str, id: str, why: str) -> str:
+    return (
+        f"{what} could not be undone: {why}; its files may still hold the patch. Mend that, then "
+        f"`razar repairs rollback {id}`; RAZAR tries again at its end and at its next start"
+    )
