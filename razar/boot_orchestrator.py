@@ -196,10 +196,10 @@ def _run(
 ) -> tuple[int, bool]:
     """Return the exit code, and whether nothing that was ever started can still be there."""
     from razar.boot.component_environment import log_path
-    from razar.launchers.descriptors import widen
+    from razar.launchers import descriptors
     from razar.launchers.log_folders import make_ready
 
-    widen(len(config.components))
+    descriptors.widen(descriptors.need(len(config.components)))
     if len(config.components) >= FOLDERS_AHEAD:
         make_ready([log_path(logs, component.id) for component in config.components])
 

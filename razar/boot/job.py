@@ -21,6 +21,7 @@ from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
+from razar.launchers import descriptors
 from razar.recovery_manager import RecoveryManager
 from razar.runtime import Clock, Runtime
 from razar.utils import redaction
@@ -35,6 +36,8 @@ __all__ = ["Boot"]
 QUIET = 0.25
 #: Seconds for which a boot that ends at once waits for what memory and core say.
 NATIVE_TIME = 5.0
+#: Left-over processes of one component that are named.
+NAMED = 20
 
 
 class Boot:
@@ -113,6 +116,9 @@ class Boot:
             runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
             for warning in self._config.warnings:
                 self._out.warn(warning)
+            shortage = descriptors.shortage(len(self._config.components))
+            if shortage is not None:
+                self._out.warn(shortage)
             self._begin_beside(self._open_endpoints(lifetime))
             self._preparing = asyncio.create_task(self._prepare(lifetime, remains))
             try:
@@ -167,9 +173,16 @@ class Boot:
         """A supervisor that was killed leaves its components running: no second copy beside them."""
         from razar.launchers import leftovers
 
-        found = leftovers.find(remains)
+        try:
+            found = leftovers.find(remains)
+        except OSError as error:
+            raise PreparationError(
+                1, f"what a killed supervisor left cannot be looked for: {error.strerror}"
+            ) from None
         for component, processes in found.items():
-            pids = ", ".join(str(process.pid) for process in processes)
+            pids = ", ".join(str(process.pid) for process in processes[:NAMED])
+            if len(processes) > NAMED:
+                pids = f"{pids} and {len(processes) - NAMED} more"
             self._out.warn(
                 f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it"
             )
@@ -222,6 +235,7 @@ class Boot:
     async def _open_endpoints(self, lifetime: AsyncExitStack) -> None:
         """Metrics and control socket: soon, but not in the way of the first ignitions."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        descriptors.widen(descriptors.ENOUGH)
         gc.freeze()  # What the start has made stays; a few hundred objects of it are garbage.
         gc.enable()
         await self._open_control(lifetime)

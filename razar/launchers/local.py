@@ -133,7 +133,11 @@ class LocalLauncher:
         told: set[str] = set()
         left = True
         while left and clock() < until:
-            names, left = descendants.kill_strays()
+            try:
+                names, left = descendants.kill_strays()
+            except OSError as error:
+                _log.warning("what components left behind cannot be looked for: %s", error.strerror)
+                break
             told.update(names)
             if left:
                 await asyncio.sleep(0.001)
@@ -183,7 +187,10 @@ class LocalLauncher:
     def _look_around(self) -> None:
         """Reap orphans that have ended."""
         self._timer = None
-        processes.adopted()
+        try:
+            processes.adopted()
+        except OSError:
+            pass  # No descriptor is left to look with; the next round will do.
         if self._living:
             self._look_later()
 

@@ -171,19 +171,23 @@ def spawn(
     pid = process.pid
     descriptors.give_back(pid)
     process.returncode = 0  # The status is ours to take: the object must never wait, nor warn.
+    pidfd = -1
     try:
         pidfd = os.pidfd_open(pid)
+        child = Child(pid, pidfd, loop)
     except OSError:
         os.kill(pid, signal.SIGKILL)  # Not reaped, so it is still ours.
         os.waitid(os.P_PID, pid, os.WEXITED)
+        if pidfd >= 0:
+            os.close(pidfd)
         raise
-    child = _children[pid] = Child(pid, pidfd, loop)
+    _children[pid] = child
     loop.add_reader(pidfd, child._readable)
     return child
 
 
 def adopted() -> list[Orphan]:
-    """Reap the orphans that have ended; return the others.
+    """Reap the orphans that have ended; return the others. Raises OSError if it cannot look.
 
     There is no handler for SIGCHLD: hundreds at once would overflow the pipe through which the
     loop learns of SIGTERM. Whoever waits for an orphan watches it; all others can wait for the
@@ -197,10 +201,11 @@ def look() -> tuple[list[Orphan], bool]:
 
     It is not if one was found to have ended: its children may have become ours after the list was
     read. The kernel appends to that list and only we take from it, so nothing else is ever missed.
+    Raises OSError if it cannot be told who is there.
     """
     global _orphans
     own_session = os.getsid(0)
-    before, _orphans = _orphans, {}
+    found: dict[int, Orphan] = {}
     settled = True
     for pid in set(procfs.children(os.getpid())) - _children.keys():
         entry = procfs.stat(pid)
@@ -213,10 +218,11 @@ def look() -> tuple[list[Orphan], bool]:
             except ChildProcessError:
                 pass
             continue
-        seen = before.get(pid)
+        seen = _orphans.get(pid)
         nonce = seen.nonce if seen is not None and seen.stat.start_time == entry.start_time else None
-        _orphans[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
-    return list(_orphans.values()), settled
+        found[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
+    _orphans = found
+    return list(found.values()), settled
 
 
 def _forsake(loop: asyncio.AbstractEventLoop) -> None:
