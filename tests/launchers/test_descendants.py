@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -302,6 +303,20 @@ async def test_runaway_that_forks_into_a_new_session_for_ever_is_caught(
         pid for pid in procfs.all_pids() if procfs.environment_value(pid, "RAZAR_NONCE") == spec.nonce
     ]
     assert survivors == []
+
+
+async def test_a_family_that_nobody_can_be_sure_of_does_not_take_the_whole_loop(
+    launcher: LocalLauncher, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's orphans end at every look: it is looked again, with a rest now and then."""
+    launcher.ignite(launch_spec(tmp_path, sh("read x < fifo")))
+    family = launcher._living["crown_router"].family
+    with monkeypatch.context() as moving:
+        moving.setattr(reaper, "look", lambda: ([], False))
+        family.kill()
+        await until(lambda: family.gone or isinstance(family._checking, asyncio.TimerHandle))
+        assert events.of(Exited) == [] and family._turns >= descendants.BURST
+    await events.exited()
 
 
 async def test_stray_without_marks_is_killed_at_the_end(launcher: LocalLauncher, tmp_path: Path) -> None:
