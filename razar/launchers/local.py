@@ -66,8 +66,10 @@ class LocalLauncher:
         log = logs.log_file(spec.log)
         fd, since = log.open()
         launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-        gate = limits.Gate() if spec.limits != _UNLIMITED else None
+        gate: limits.Gate | None = None
         try:
+            if spec.limits != _UNLIMITED:
+                gate = limits.Gate()
             argv = gate.command(spec.argv, spec.cwd, spec.env) if gate is not None else spec.argv
             stdin = gate.stdin if gate is not None else None
             child = processes.spawn(argv, cwd=spec.cwd, env=spec.env, stdin=stdin, stdout=fd, stderr=fd)
