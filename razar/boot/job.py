@@ -16,6 +16,7 @@ from razar.boot.agreement import Agreement
 from razar.boot.layers import Layers
 from razar.boot.options import BootOptions
 from razar.boot.outputs import Outputs
+from razar.boot.own_faults import LoopFaults
 from razar.boot.preparation import PreparationError
 from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.engine import events
@@ -88,6 +89,7 @@ class Boot:
         )
         loop = asyncio.get_running_loop()
         stop_signals.take_over(loop, self._on_signal)
+        loop.set_exception_handler(LoopFaults(self._out.say))
         try:
             return await self._run(on_settled)
         finally:
