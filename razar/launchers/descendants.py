@@ -52,18 +52,20 @@ def send(entry: procfs.Stat, signum: int) -> bool:
     Raises OSError if it cannot be told who that is.
     """
     try:
-        pidfd = _open(entry)
+        reaper.with_spare(lambda: _send(entry, signum))
     except OSError as error:
         if procfs.cannot_look(error):
             raise
         return False
+    return True
+
+
+def _send(entry: procfs.Stat, signum: int) -> None:
+    pidfd = _open(entry)
     try:
         signal.pidfd_send_signal(pidfd, signum)
-    except OSError:
-        return False
     finally:
         os.close(pidfd)
-    return True
 
 
 class Family:
@@ -107,8 +109,9 @@ class Family:
 
     def members(self) -> dict[int, procfs.Stat]:
         """Find the processes that have not ended, by pid. Raises OSError if it cannot be told."""
-        if self.gone:
-            return {}
+        return {} if self.gone else reaper.with_spare(self._find)
+
+    def _find(self) -> dict[int, procfs.Stat]:
         roots = [self.child.pid]
         self._unclear = False
         orphans, self._settled = reaper.look()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["ENOUGH", "give_back", "need", "shortage", "widen"]
+__all__ = ["ENOUGH", "give_back", "need", "reserve", "shortage", "spare", "widen"]
 
 #: What RAZAR opens for itself, and for each component: its pidfd, its probe, the pipes of a command.
 OWN = 128
@@ -12,7 +14,10 @@ EACH = 8
 #: Descriptors that are taken, if they can be had, beyond what a mission is expected to need: clients,
 #: families of many processes, commands.
 ENOUGH = 65536
+#: Descriptors that are kept for looking after processes when all others are in use.
+RESERVED = 3
 
+_reserve: list[int] = []
 _given: tuple[int, int] | None = None
 
 
@@ -47,6 +52,29 @@ def shortage(components: int) -> str | None:
         f"the hard limit of {limit} file descriptors is low for {components} components: RAZAR may need "
         f"{needed}; raise it (ulimit -Hn, or LimitNOFILE= of the service)"
     )
+
+
+def reserve(fd: int) -> None:
+    """Keep some descriptors, copies of ``fd``, for :func:`spare`; fewer if there are none left."""
+    try:
+        while len(_reserve) < RESERVED:
+            _reserve.append(os.dup(fd))
+    except OSError:
+        pass
+
+
+@contextmanager
+def spare(fd: int) -> Iterator[None]:
+    """Have the kept descriptors free for a moment; afterwards they are copies of ``fd`` again.
+
+    The end of a process gives descriptors back, but only to who could look whether it has ended.
+    """
+    while _reserve:
+        os.close(_reserve.pop())
+    try:
+        yield
+    finally:
+        reserve(fd)
 
 
 def give_back(pid: int) -> None:

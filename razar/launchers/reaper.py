@@ -14,15 +14,17 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from razar.launchers import descriptors, procfs
 
-__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn"]
+__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn", "with_spare"]
 
 #: The variable by which a descendant is recognised.
 NONCE = "RAZAR_NONCE"
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+T = TypeVar("T")
 
 
 class Status(NamedTuple):
@@ -78,6 +80,7 @@ class Child:
                 pass
             os.close(self._pidfd)
             self._pidfd = -1
+            descriptors.reserve(_devnull)
             _children.pop(self.pid, None)
         return self.status
 
@@ -138,6 +141,7 @@ def prepare() -> None:
         # Inherited from whoever started us: the kernel would throw every exit status away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    descriptors.reserve(_devnull)
     _subreaper = os.getpid()
 
 
@@ -223,6 +227,17 @@ def look() -> tuple[list[Orphan], bool]:
         found[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
     _orphans = found
     return list(found.values()), settled
+
+
+def with_spare(look: Callable[[], T]) -> T:
+    """Call ``look``; once more with the descriptors kept for it if that cannot be done otherwise."""
+    try:
+        return look()
+    except OSError as error:
+        if _subreaper != os.getpid() or not procfs.cannot_look(error):
+            raise
+    with descriptors.spare(_devnull):
+        return look()
 
 
 def _forsake(loop: asyncio.AbstractEventLoop) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from razar.engine.events import Exited
 from razar.engine.recovery import Remains
-from razar.launchers import descendants, descriptors, leftovers, procfs
+from razar.launchers import descendants, descriptors, leftovers, procfs, reaper
 from razar.launchers.local import LocalLauncher
 from tests.support.components import Events, alive, launch_spec, read_pid, sh
 from tests.support.descriptors import open_descriptors
@@ -44,9 +44,11 @@ def limit(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def none_left() -> Iterator[None]:
-    """Leave not a single descriptor."""
+def none_left(reserve: bool = False) -> Iterator[None]:
+    """Leave not a single descriptor, also of those that are kept for looking after processes."""
     held: list[int] = []
+    while descriptors._reserve and not reserve:
+        os.close(descriptors._reserve.pop())
     with limit(max(open_descriptors()) + 8):
         try:
             with pytest.raises(OSError, match="Too many open files"):
@@ -56,6 +58,7 @@ def none_left() -> Iterator[None]:
         finally:
             for fd in held:
                 os.close(fd)
+            descriptors.reserve(reaper._devnull)
 
 
 def living(folder: Path) -> list[int]:
@@ -117,6 +120,18 @@ async def test_a_signal_that_could_not_be_passed_on_is_passed_on_later(
         launcher.signal("crown_router", 1, "TERM")
     await events.exited()
     assert not alive(member)
+
+
+async def test_what_is_kept_for_it_is_enough_to_see_a_family_end(
+    launcher: LocalLauncher, events: Events, tmp_path: Path
+) -> None:
+    """Else nobody's end could be seen, and no descriptor would ever be given back."""
+    launcher.ignite(launch_spec(tmp_path, sh("setsid sh -c 'echo $$ > pid; exec sleep 60' & wait")))
+    daemon = await read_pid(tmp_path / "pid")
+    with none_left(reserve=True):
+        launcher.signal("crown_router", 1, "TERM")
+        await events.exited()
+    assert not alive(daemon)
 
 
 @pytest.mark.parametrize("look", [procfs.stat, procfs.children, procfs.environment])
