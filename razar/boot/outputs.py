@@ -117,15 +117,18 @@ class Outputs:
         task = self._loop.create_task(self.journal.sync())
         self._syncing = task  # The loop itself keeps only a weak reference.
 
-    def remains(self, machine: str) -> Remains:
-        """By what processes can be told that earlier boots started and nobody has seen end."""
+    def remains(self, machine: str, boots: frozenset[str]) -> Remains:
+        """By what processes can be told that earlier boots started and nobody has seen end.
+
+        ``boots`` are those that were killed, whether or not the journal tells of them.
+        """
         tape = []
         for path in segments(self.journal.path):
             records, problems = read(path)
             for problem in problems:
                 self.warn(problem)
             tape += [record.event for record in records if record.event is not None]
-        return remains(tape, machine)
+        return remains(tape, machine, boots)
 
     # -- words ----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ __all__ = [
     "command",
     "environment",
     "environment_value",
+    "machine_run",
     "read",
     "stat",
     "tree",
@@ -85,6 +86,14 @@ def read(path: str, limit: int = 1 << 20) -> bytes | None:
         return None
     finally:
         os.close(fd)
+
+
+def machine_run() -> str:
+    """The kernel's id of this run of the machine: pids of another run mean nothing. Empty if not to be had."""
+    try:
+        return (read("/proc/sys/kernel/random/boot_id") or b"").decode("ascii", "replace").strip()
+    except OSError:
+        return ""
 
 
 def stat(pid: int) -> Stat | None:
