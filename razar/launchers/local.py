@@ -12,11 +12,12 @@ from razar.config.model import Limits
 from razar.engine.events import Exited
 from razar.launchers import descendants, limits, logs, processes
 from razar.launchers.base import Launched, LaunchError, LaunchSpec, Report
+from razar.launchers.child_signal import ChildSignal
 from razar.launchers.log_watch import LogWatch
 
 __all__ = ["LocalLauncher"]
 
-#: Seconds between two looks at orphans while anything runs.
+#: Seconds between two looks at orphans while anything runs, should SIGCHLD not be heard.
 ROUND = 60.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
@@ -56,6 +57,7 @@ class LocalLauncher:
         self._timer: asyncio.TimerHandle | None = None
         self._rotations: dict[str, asyncio.Future[bool]] = {}
         self._watch = LogWatch(self._written)
+        self._ends = ChildSignal(self._reap)
 
     def ignite(self, spec: LaunchSpec) -> Launched:
         """Start a process; raises LaunchError if there is none."""
@@ -88,6 +90,7 @@ class LocalLauncher:
         self._watch.watch(spec.component, spec.log)
         if self._timer is None:
             self._look_later()
+        self._ends.start()
         return Launched(
             pid=child.pid,
             start_time=child.start_time,
@@ -127,6 +130,7 @@ class LocalLauncher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._ends.close()
         self._watch.close()
         while self._rotations:
             await asyncio.wait(self._rotations.values())
@@ -186,13 +190,16 @@ class LocalLauncher:
     def _look_later(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(ROUND, self._look_around)
 
-    def _look_around(self) -> None:
+    def _reap(self) -> None:
         """Reap orphans that have ended."""
-        self._timer = None
         try:
             processes.adopted()
         except OSError:
             pass  # No descriptor is left to look with; the next round will do.
+
+    def _look_around(self) -> None:
+        self._timer = None
+        self._reap()
         if self._living:
             self._look_later()
 

@@ -193,9 +193,8 @@ def spawn(
 def adopted() -> list[Orphan]:
     """Reap the orphans that have ended; return the others. Raises OSError if it cannot look.
 
-    There is no handler for SIGCHLD: hundreds at once would overflow the pipe through which the
-    loop learns of SIGTERM. Whoever waits for an orphan watches it; all others can wait for the
-    next call.
+    Whoever waits for an orphan watches it; all others can wait for the next call, which is a second
+    after the first of them has ended (``child_signal``).
     """
     return look()[0]
 
