@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from agents.razar.handover import Attempt, Handovers
+    from razar.boot.mission_lock import MissionLock
     from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
@@ -148,14 +149,25 @@ def _boot(
     brief: dict[str, object] | None,
 ) -> int:
     from razar.boot import stop_signals
-    from razar.boot.mission_lock import AlreadyRunningError, MissionLock
+    from razar.boot.mission_lock import AlreadyRunningError, BusyError, MissionLock
+    from razar.launchers.procfs import machine_run
 
     stop_signals.take()
+    boot_id = os.urandom(8).hex()
     logs = os.path.abspath(options.logs) if options.logs else os.path.abspath(default_logs(config.path))
     try:
         os.makedirs(logs, mode=0o750, exist_ok=True)
         lock = MissionLock(os.path.join(logs, "razar.lock"))
-        lock.acquire()
+        lock.acquire(
+            boot_id,
+            machine_run(),
+            on_wait=lambda: sys.stderr.write(
+                f"razar: a razar command is at work in {logs}; waiting for it\n"
+            ),
+        )
+    except BusyError:
+        sys.stderr.write(f"razar: a razar command is still at work in {logs}; boot again when it has ended\n")
+        return 5
     except AlreadyRunningError as error:
         sys.stderr.write(
             f"razar: the supervisor with pid {error.pid or 'unknown'} already runs a mission in {logs}: "
@@ -167,7 +179,7 @@ def _boot(
         return 2
     clean = False
     try:
-        code, clean = _run(options, config, environments, brief, logs, after_crash=lock.unclean)
+        code, clean = _run(options, config, environments, brief, logs, boot_id, lock)
         return code
     finally:
         lock.release(clean=clean)
@@ -179,15 +191,15 @@ def _run(
     environments: tuple[EnvironmentSpec, ...],
     brief: dict[str, object] | None,
     logs: str,
-    *,
-    after_crash: bool,
+    boot_id: str,
+    lock: MissionLock,
 ) -> tuple[int, bool]:
     """Return the exit code, and whether nothing that was ever started can still be there."""
     from razar.boot.component_environment import log_path
-    from razar.launchers.descriptors import widen
+    from razar.launchers import descriptors
     from razar.launchers.log_folders import make_ready
 
-    widen(len(config.components))
+    descriptors.widen(descriptors.need(len(config.components)))
     if len(config.components) >= FOLDERS_AHEAD:
         make_ready([log_path(logs, component.id) for component in config.components])
 
@@ -210,7 +222,6 @@ def _run(
     teller = Teller()
 
     async def mission() -> tuple[int, bool]:
-        boot_id = os.urandom(8).hex()
         processes.mark(boot_id)
         outputs = Outputs(options, config, plan, boot_id=boot_id, logs=logs, environ=os.environ)
         try:
@@ -220,7 +231,7 @@ def _run(
                 plan,
                 environments,
                 boot_id=boot_id,
-                after_crash=after_crash,
+                lock=lock,
                 brief=brief,
                 logs=logs,
                 environ=os.environ,

@@ -137,8 +137,13 @@ class Journal:
     def _begin_sync(self) -> int | None:
         if not self._dirty or not self._file.flush():
             return None
+        try:
+            fd = self._file.duplicate()
+        except OSError as fault:
+            self._tell(f"{self.path} could not be brought to the disk: {files.why(fault)}")
+            return None
         self._dirty = False
-        return self._file.duplicate()
+        return fd
 
     def _end_sync(self, fault: str | None) -> None:
         if fault is not None:

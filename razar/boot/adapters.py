@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from razar.boot.component_environment import Interpreter, inherited, launch_spec
+from razar.boot.own_faults import describe
 from razar.config.model import MissionConfig
 from razar.engine import effects, events
 from razar.engine.plan import Plan
@@ -69,7 +70,10 @@ class MissionAdapters:
         return self._launcher.holders(id)
 
     def launch(self, effect: effects.Launch) -> events.Event:
-        """Start a process; a port that somebody else holds would make the probe lie, so look first."""
+        """Start a process; a port that somebody else holds would make the probe lie, so look first.
+
+        Whatever goes wrong is an answer: without one the component would neither fail nor ever end.
+        """
         id, incarnation = effect.component, effect.incarnation
         component = self._plan.components[id]
         try:
@@ -94,6 +98,14 @@ class MissionAdapters:
             started = self._launcher.ignite(spec)
         except LaunchError as error:
             return events.LaunchFailed(id, incarnation, str(error))
+        except Exception as error:
+            self._launcher.kill(id, incarnation)  # Should there be a process all the same.
+            if isinstance(error, OSError):
+                return events.LaunchFailed(id, incarnation, f"cannot be started: {error.strerror or error}")
+            self._say("ERROR", f"a fault in RAZAR: the launch of {id}: {describe(error)}")
+            return events.LaunchFailed(
+                id, incarnation, f"cannot be started: {type(error).__name__} in RAZAR; see its log"
+            )
         self._targets[id] = ProbeTarget(
             component=id,
             incarnation=incarnation,

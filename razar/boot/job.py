@@ -14,19 +14,23 @@ from razar.boot import stop_signals
 from razar.boot.adapters import MissionAdapters
 from razar.boot.agreement import Agreement
 from razar.boot.layers import Layers
+from razar.boot.mission_lock import MissionLock
 from razar.boot.options import BootOptions
 from razar.boot.outputs import Outputs
+from razar.boot.own_faults import LoopFaults
 from razar.boot.preparation import PreparationError
 from razar.config.model import EnvironmentSpec, MissionConfig
 from razar.engine import events
 from razar.engine.plan import Plan
 from razar.engine.recovery import Remains
+from razar.launchers import descriptors, procfs
 from razar.recovery_manager import RecoveryManager
 from razar.runtime import Clock, Runtime
 from razar.utils import redaction
 
 if TYPE_CHECKING:
     from agents.razar.handover import Attempt, Handovers
+    from razar.control.server import ControlServer
 
 __all__ = ["Boot"]
 
@@ -35,6 +39,8 @@ __all__ = ["Boot"]
 QUIET = 0.25
 #: Seconds for which a boot that ends at once waits for what memory and core say.
 NATIVE_TIME = 5.0
+#: Left-over processes of one component that are named.
+NAMED = 20
 
 
 class Boot:
@@ -48,7 +54,7 @@ class Boot:
         environments: tuple[EnvironmentSpec, ...],
         *,
         boot_id: str,
-        after_crash: bool,
+        lock: MissionLock,
         brief: dict[str, Any] | None,
         logs: str,
         environ: Mapping[str, str],
@@ -65,7 +71,8 @@ class Boot:
         self._environ = environ
         self._out = outputs
         self._boot_id = boot_id
-        self._after_crash = after_crash
+        self._lock = lock
+        self._control: ControlServer | None = None
         self._clock = Clock(outputs.clock_moved)
         #: Whether processes of an earlier supervisor may still be there.
         self.left_behind = False
@@ -85,6 +92,7 @@ class Boot:
         )
         loop = asyncio.get_running_loop()
         stop_signals.take_over(loop, self._on_signal)
+        loop.set_exception_handler(LoopFaults(self._out.say))
         try:
             return await self._run(on_settled)
         finally:
@@ -108,11 +116,15 @@ class Boot:
             )
             lifetime.push_async_callback(adapters.close)
             lifetime.push_async_callback(self._end_beside)
-            remains = self._out.remains(_machine()) if self._after_crash else None
+            machine = procfs.machine_run()
+            remains = self._out.remains(machine, self._lock.earlier) if self._lock.unclean else None
             self.left_behind = remains is not None
-            runtime.report(events.BootStarted(self._boot_id, self._config.mission, _machine()))
+            runtime.report(events.BootStarted(self._boot_id, self._config.mission, machine))
             for warning in self._config.warnings:
                 self._out.warn(warning)
+            shortage = descriptors.shortage(len(self._config.components))
+            if shortage is not None:
+                self._out.warn(shortage)
             self._begin_beside(self._open_endpoints(lifetime))
             self._preparing = asyncio.create_task(self._prepare(lifetime, remains))
             try:
@@ -136,6 +148,8 @@ class Boot:
         if remains is not None:
             await self._stop_leftovers(remains)
         await self._recovery.recover(after_crash=remains is not None)
+        if remains is not None:
+            self._lock.forget_earlier()
         self.left_behind = False
         self._out.trace.phase("prepare")
         crown = asyncio.create_task(self._agreement().reach(lifetime))
@@ -167,9 +181,16 @@ class Boot:
         """A supervisor that was killed leaves its components running: no second copy beside them."""
         from razar.launchers import leftovers
 
-        found = leftovers.find(remains)
+        try:
+            found = leftovers.find(remains)
+        except OSError as error:
+            raise PreparationError(
+                1, f"what a killed supervisor left cannot be looked for: {error.strerror}"
+            ) from None
         for component, processes in found.items():
-            pids = ", ".join(str(process.pid) for process in processes)
+            pids = ", ".join(str(process.pid) for process in processes[:NAMED])
+            if len(processes) > NAMED:
+                pids = f"{pids} and {len(processes) - NAMED} more"
             self._out.warn(
                 f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it"
             )
@@ -222,9 +243,15 @@ class Boot:
     async def _open_endpoints(self, lifetime: AsyncExitStack) -> None:
         """Metrics and control socket: soon, but not in the way of the first ignitions."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
+        descriptors.widen(descriptors.ENOUGH)
         gc.freeze()  # What the start has made stays; a few hundred objects of it are garbage.
         gc.enable()
-        await self._open_control(lifetime)
+        from razar.boot.logs_guard import LogsGuard
+
+        self._guard = LogsGuard(self._logs, self._lock, renew=self._renew_control, say=self._out.say)
+        await self._open_control()
+        lifetime.push_async_callback(self._close_control)
+        self._guard.start()
         self._out.serve_metrics()
         redaction.prepare()
 
@@ -242,10 +269,10 @@ class Boot:
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
         await self._recovery.prepare()
 
-    async def _open_control(self, lifetime: AsyncExitStack) -> None:
+    async def _open_control(self) -> None:
         from razar.control.server import ControlServer
 
-        server = ControlServer(
+        self._control = ControlServer(
             self._runtime,
             path=os.path.join(self._logs, "razar.sock"),
             holders=self._adapters.holders,
@@ -253,12 +280,22 @@ class Boot:
             release=self._out.release,
             repairs=self._recovery,
         )
+        await self._renew_control(False)
+
+    async def _renew_control(self, moved: bool) -> None:
+        """Have a control socket where it belongs; ``moved`` says that the whole logs folder is another one."""
+        assert self._control is not None
         try:
-            await server.start()
+            await self._control.start()
         except OSError as error:
             self._out.say("WARN", f"no control socket, so `razar stop` will not work: {error}")
-            return
-        lifetime.push_async_callback(server.close)
+        if moved:
+            self._out.changed(self._runtime.state)
+
+    async def _close_control(self) -> None:
+        await self._guard.close()
+        if self._control is not None:
+            await self._control.close()
 
     def _make_adapters(self) -> MissionAdapters:
         from razar.health_checks import Prober
@@ -379,12 +416,3 @@ def _evaluate(expression: str, variables: dict[str, Any]) -> object:
     from neoabzu_core import evaluate_py
 
     return evaluate_py(expression, variables)
-
-
-def _machine() -> str:
-    """The kernel's id of this run of the machine: pids of another run mean nothing."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""

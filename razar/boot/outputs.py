@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from razar.boot.journal_sync import JournalSync
 from razar.boot.options import BootOptions
 from razar.config.model import MissionConfig
 from razar.console import make_console
@@ -29,8 +30,6 @@ from razar.utils.logging import use_folder
 
 __all__ = ["Outputs"]
 
-#: Seconds after a journalled event within which it is brought to the disk, together with others.
-SYNC_AFTER = 0.25
 #: Seconds for which changes are collected before a snapshot of them is written.
 SNAPSHOT_AFTER = 0.05
 
@@ -80,7 +79,7 @@ class Outputs:
         self._metrics = MissionMetrics(config.mission, config.components)
         self.trace = BootTrace(Tracer(), config.mission, boot_id)
         self._state: MissionState | None = None
-        self._sync: asyncio.TimerHandle | None = None
+        self._sync = JournalSync(self.journal)
         self._snapshot: asyncio.TimerHandle | None = None
 
     # -- facts ----------------------------------------------------------------------------------
@@ -98,8 +97,7 @@ class Outputs:
         self._state = state
         if self._snapshot is None:
             self._snapshot = self._loop.call_later(SNAPSHOT_AFTER, self._offer_snapshot)
-        if self._sync is None:
-            self._sync = self._loop.call_later(SYNC_AFTER, self._sync_journal)
+        self._sync.due()
 
     def _offer_snapshot(self) -> None:
         """Have the state as it is now written; the thread that does it gets everything it needs."""
@@ -112,20 +110,18 @@ class Outputs:
             quarantine = list(self._quarantine.current())
             self._state_file.offer(lambda: render(state, order, events, quarantine, last_boot))
 
-    def _sync_journal(self) -> None:
-        self._sync = None
-        task = self._loop.create_task(self.journal.sync())
-        self._syncing = task  # The loop itself keeps only a weak reference.
+    def remains(self, machine: str, boots: frozenset[str]) -> Remains:
+        """By what processes can be told that earlier boots started and nobody has seen end.
 
-    def remains(self, machine: str) -> Remains:
-        """By what processes can be told that earlier boots started and nobody has seen end."""
+        ``boots`` are those that were killed, whether or not the journal tells of them.
+        """
         tape = []
         for path in segments(self.journal.path):
             records, problems = read(path)
             for problem in problems:
                 self.warn(problem)
             tape += [record.event for record in records if record.event is not None]
-        return remains(tape, machine)
+        return remains(tape, machine, boots)
 
     # -- words ----------------------------------------------------------------------------------
 
@@ -236,8 +232,7 @@ class Outputs:
 
     def close(self) -> None:
         """Write everything that is left."""
-        if self._sync is not None:
-            self._sync.cancel()
+        self._sync.close()
         self._offer_snapshot()
         self.trace.close()
         self.journal.close()

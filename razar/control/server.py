@@ -68,7 +68,14 @@ class ControlServer:
         self._clients: dict[asyncio.Task[None], bool] = {}
 
     async def start(self) -> None:
-        """Make the socket and listen. Raises ControlError."""
+        """Make the socket and listen, also anew if its file was taken away. Raises ControlError.
+
+        Conversations go on.
+        """
+        before = self._server
+        if before is not None and self._is_there():
+            return
+        self._identity = None
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             # The mode of a socket before it is bound is the one its file is made with.
@@ -85,6 +92,8 @@ class ControlServer:
             if isinstance(fault, ControlError):
                 raise
             raise ControlError(f"{self.path}: {fault.strerror or fault}") from None
+        if before is not None:
+            before.close()
 
     async def close(self) -> None:
         """Stop listening, remove the socket; answers that are due get a second to leave."""
@@ -104,15 +113,19 @@ class ControlServer:
 
     def _remove(self) -> None:
         """Remove the socket's file, unless another one has taken its place."""
-        if self._identity is None:
-            return
         try:
-            now = os.lstat(self.path)
-            if (now.st_dev, now.st_ino) == self._identity:
+            if self._is_there():
                 os.unlink(self.path)
         except OSError:
-            pass  # The folder is gone, or was made read-only: the next server clears it away.
+            pass  # The folder was made read-only: the next server clears it away.
         self._identity = None
+
+    def _is_there(self) -> bool:
+        try:
+            now = os.lstat(self.path)
+        except OSError:
+            return False
+        return (now.st_dev, now.st_ino) == self._identity
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

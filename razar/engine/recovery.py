@@ -22,10 +22,13 @@ class Remains(Struct, frozen=True):
     boots: frozenset[str]
 
 
-def remains(tape: Sequence[Event], machine: str) -> Remains:
-    """Return what tells the processes of earlier boots; ``machine`` as in :func:`survivors`."""
-    boots = (event for event in tape if isinstance(event, BootStarted) and event.machine == machine)
-    return Remains(survivors(tape, machine), frozenset(event.boot_id for event in boots))
+def remains(tape: Sequence[Event], machine: str, boots: Iterable[str] = ()) -> Remains:
+    """Return what tells the processes of earlier boots; ``machine`` as in :func:`survivors`.
+
+    ``boots`` are ids of boots that are known from elsewhere: a full disk keeps them out of the journal.
+    """
+    told = (event for event in tape if isinstance(event, BootStarted) and event.machine == machine)
+    return Remains(survivors(tape, machine), frozenset(event.boot_id for event in told).union(boots))
 
 
 def survivors(tape: Iterable[Event], machine: str) -> list[Spawned]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from razar.engine.recovery import Remains
 from razar.launchers import procfs
-from razar.launchers.descendants import FREEZE_ROUNDS, SECOND_LOOK, SECOND_LOOKS, send
+from razar.launchers.descendants import FREEZE_ROUNDS, SECOND_LOOK, SECOND_LOOKS, WATCHED, send
 from razar.launchers.reaper import NONCE
 
 __all__ = ["GRACE", "find", "stop"]
@@ -131,17 +131,16 @@ def _marked(nonces: set[str], since: int) -> tuple[list[int], bool]:
     return marked, unclear
 
 
-def _open(entry: procfs.Stat) -> tuple[procfs.Stat, int] | None:
+def _open(entry: procfs.Stat) -> int | None:
     """Get hold of a process; its identity is checked again once it can no longer be replaced."""
     try:
         fd = os.pidfd_open(entry.pid)
-    except OSError:
+    except ProcessLookupError:
         return None
-    now = procfs.stat(entry.pid)
-    if now is None or now.start_time != entry.start_time:
+    if not _is_there(entry):
         os.close(fd)
         return None
-    return entry, fd
+    return fd
 
 
 def _is_there(entry: procfs.Stat) -> bool:
@@ -154,24 +153,34 @@ async def _signal(
 ) -> list[procfs.Stat]:
     """Signal everybody and wait for their ends; return those that are still there."""
     loop = asyncio.get_running_loop()
-    watched = [one for one in map(_open, processes) if one is not None]
-    ends = []
+    until = loop.time() + patience
+    asked = list(processes)
+    for entry in asked:
+        send(entry, number)
+    # A few at a time: there may be more of them than descriptors.
+    while remaining := [entry for entry in asked if _is_there(entry)]:
+        if not await _ends(remaining[:WATCHED], until - loop.time()):
+            return [entry for entry in remaining if _is_there(entry)]
+    return []
+
+
+async def _ends(processes: Iterable[procfs.Stat], patience: float) -> bool:
+    """Wait until all of these have ended; False if they have not within so many seconds."""
+    loop = asyncio.get_running_loop()
+    watched = [fd for fd in map(_open, processes) if fd is not None]
+    ends: list[asyncio.Future[None]] = []
     try:
-        for _, fd in watched:
+        for fd in watched:
             ended: asyncio.Future[None] = loop.create_future()
             ends.append(ended)
             loop.add_reader(fd, _note, loop, fd, ended)
-            try:
-                signal.pidfd_send_signal(fd, number)
-            except (ProcessLookupError, PermissionError):
-                pass
         if ends:
-            await asyncio.wait(ends, timeout=patience)
+            await asyncio.wait(ends, timeout=max(0.0, patience))
     finally:
-        for _, fd in watched:
+        for fd in watched:
             loop.remove_reader(fd)
             os.close(fd)
-    return [entry for (entry, _), end in zip(watched, ends, strict=True) if not end.done()]
+    return all(end.done() for end in ends)
 
 
 def _note(loop: asyncio.AbstractEventLoop, fd: int, ended: asyncio.Future[None]) -> None:

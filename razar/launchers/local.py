@@ -12,11 +12,12 @@ from razar.config.model import Limits
 from razar.engine.events import Exited
 from razar.launchers import descendants, limits, logs, processes
 from razar.launchers.base import Launched, LaunchError, LaunchSpec, Report
+from razar.launchers.child_signal import ChildSignal
 from razar.launchers.log_watch import LogWatch
 
 __all__ = ["LocalLauncher"]
 
-#: Seconds between two looks at orphans while anything runs.
+#: Seconds between two looks at orphans while anything runs, should SIGCHLD not be heard.
 ROUND = 60.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
@@ -56,6 +57,7 @@ class LocalLauncher:
         self._timer: asyncio.TimerHandle | None = None
         self._rotations: dict[str, asyncio.Future[bool]] = {}
         self._watch = LogWatch(self._written)
+        self._ends = ChildSignal(self._reap)
 
     def ignite(self, spec: LaunchSpec) -> Launched:
         """Start a process; raises LaunchError if there is none."""
@@ -66,8 +68,10 @@ class LocalLauncher:
         log = logs.log_file(spec.log)
         fd, since = log.open()
         launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-        gate = limits.Gate() if spec.limits != _UNLIMITED else None
+        gate: limits.Gate | None = None
         try:
+            if spec.limits != _UNLIMITED:
+                gate = limits.Gate()
             argv = gate.command(spec.argv, spec.cwd, spec.env) if gate is not None else spec.argv
             stdin = gate.stdin if gate is not None else None
             child = processes.spawn(argv, cwd=spec.cwd, env=spec.env, stdin=stdin, stdout=fd, stderr=fd)
@@ -86,6 +90,7 @@ class LocalLauncher:
         self._watch.watch(spec.component, spec.log)
         if self._timer is None:
             self._look_later()
+        self._ends.start()
         return Launched(
             pid=child.pid,
             start_time=child.start_time,
@@ -125,6 +130,7 @@ class LocalLauncher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._ends.close()
         self._watch.close()
         while self._rotations:
             await asyncio.wait(self._rotations.values())
@@ -133,7 +139,11 @@ class LocalLauncher:
         told: set[str] = set()
         left = True
         while left and clock() < until:
-            names, left = descendants.kill_strays()
+            try:
+                names, left = descendants.kill_strays()
+            except OSError as error:
+                _log.warning("what components left behind cannot be looked for: %s", error.strerror)
+                break
             told.update(names)
             if left:
                 await asyncio.sleep(0.001)
@@ -180,10 +190,16 @@ class LocalLauncher:
     def _look_later(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(ROUND, self._look_around)
 
-    def _look_around(self) -> None:
+    def _reap(self) -> None:
         """Reap orphans that have ended."""
+        try:
+            processes.adopted()
+        except OSError:
+            pass  # No descriptor is left to look with; the next round will do.
+
+    def _look_around(self) -> None:
         self._timer = None
-        processes.adopted()
+        self._reap()
         if self._living:
             self._look_later()
 

@@ -1,7 +1,12 @@
-"""What the kernel says about a process in /proc: identity, family, environment, command."""
+"""What the kernel says about a process in /proc: identity, family, environment, command.
+
+A process that is gone, or not ours to see, is an answer. Not being able to look (no descriptor, no
+memory is left) is none: then OSError is raised, for who took it for "gone" would start a second copy.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,10 +14,12 @@ from typing import NamedTuple
 __all__ = [
     "Stat",
     "all_pids",
+    "cannot_look",
     "children",
     "command",
     "environment",
     "environment_value",
+    "machine_run",
     "read",
     "stat",
     "tree",
@@ -21,6 +28,8 @@ __all__ = [
 
 #: Longest command line shown to people, in characters.
 COMMAND_WIDTH = 120
+#: What opening or reading says of a process that has ended meanwhile, or is another user's.
+_NO_ANSWER = frozenset({errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM, errno.EIO})
 #: False on a kernel without CONFIG_PROC_CHILDREN.
 _HAS_CHILDREN_FILE = os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
 
@@ -49,11 +58,21 @@ class Stat(NamedTuple):
         return self.state in "ZX" and self.threads < 2
 
 
+def cannot_look(error: OSError) -> bool:
+    """Whether an error is about us, who could not look, and not about the process."""
+    return error.errno not in _NO_ANSWER
+
+
 def read(path: str, limit: int = 1 << 20) -> bytes | None:
-    """Read a file of /proc, at most ``limit`` bytes; None if the process is gone or not ours to see."""
+    """Read a file of /proc, at most ``limit`` bytes; None if the process is gone or not ours to see.
+
+    Raises OSError if it cannot be told, like all functions here but :func:`command`.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if cannot_look(error):
+            raise
         return None
     try:
         data = block = os.read(fd, min(limit, 65536))
@@ -61,21 +80,35 @@ def read(path: str, limit: int = 1 << 20) -> bytes | None:
             block = os.read(fd, 65536)
             data += block
         return data[:limit]
-    except OSError:
+    except OSError as error:
+        if cannot_look(error):
+            raise
         return None
     finally:
         os.close(fd)
+
+
+def machine_run() -> str:
+    """The kernel's id of this run of the machine: pids of another run mean nothing. Empty if not to be had."""
+    try:
+        return (read("/proc/sys/kernel/random/boot_id") or b"").decode("ascii", "replace").strip()
+    except OSError:
+        return ""
 
 
 def stat(pid: int) -> Stat | None:
     """Read who a process is; None if there is no such process."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if cannot_look(error):
+            raise
         return None
     try:
         data = os.read(fd, 4096)  # One short line.
-    except OSError:
+    except OSError as error:
+        if cannot_look(error):
+            raise
         return None
     finally:
         os.close(fd)
@@ -105,7 +138,9 @@ def children(pid: int) -> list[int]:
     """List the direct children of a process, zombies included."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
+    except OSError as error:
+        if cannot_look(error):
+            raise
         return []
     found: list[int] = []
     for thread in threads:
@@ -165,12 +200,15 @@ def value_in(data: bytes, name: str) -> str | None:
 
 def command(pid: int) -> str:
     """Name a process for people: its command line, shortened, without credentials."""
-    data = read(f"/proc/{pid}/cmdline", 4096)
-    if data:
-        text = " ".join(data.decode(errors="replace").split("\0")).strip()
-    else:
-        entry = stat(pid)
-        text = entry.comm if entry else "ended"
+    try:
+        data = read(f"/proc/{pid}/cmdline", 4096)
+        if data:
+            text = " ".join(data.decode(errors="replace").split("\0")).strip()
+        else:
+            entry = stat(pid)
+            text = entry.comm if entry else "ended"
+    except OSError:
+        return "its name cannot be read"
     from razar.utils.redaction import one_line
 
     return one_line(text, COMMAND_WIDTH)

@@ -14,15 +14,17 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from razar.launchers import descriptors, procfs
 
-__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn"]
+__all__ = ["NONCE", "Child", "Orphan", "Status", "adopted", "look", "prepare", "spawn", "with_spare"]
 
 #: The variable by which a descendant is recognised.
 NONCE = "RAZAR_NONCE"
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+T = TypeVar("T")
 
 
 class Status(NamedTuple):
@@ -78,6 +80,7 @@ class Child:
                 pass
             os.close(self._pidfd)
             self._pidfd = -1
+            descriptors.reserve(_devnull)
             _children.pop(self.pid, None)
         return self.status
 
@@ -138,6 +141,7 @@ def prepare() -> None:
         # Inherited from whoever started us: the kernel would throw every exit status away.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _devnull = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    descriptors.reserve(_devnull)
     _subreaper = os.getpid()
 
 
@@ -171,23 +175,26 @@ def spawn(
     pid = process.pid
     descriptors.give_back(pid)
     process.returncode = 0  # The status is ours to take: the object must never wait, nor warn.
+    pidfd = -1
     try:
         pidfd = os.pidfd_open(pid)
+        child = Child(pid, pidfd, loop)
     except OSError:
         os.kill(pid, signal.SIGKILL)  # Not reaped, so it is still ours.
         os.waitid(os.P_PID, pid, os.WEXITED)
+        if pidfd >= 0:
+            os.close(pidfd)
         raise
-    child = _children[pid] = Child(pid, pidfd, loop)
+    _children[pid] = child
     loop.add_reader(pidfd, child._readable)
     return child
 
 
 def adopted() -> list[Orphan]:
-    """Reap the orphans that have ended; return the others.
+    """Reap the orphans that have ended; return the others. Raises OSError if it cannot look.
 
-    There is no handler for SIGCHLD: hundreds at once would overflow the pipe through which the
-    loop learns of SIGTERM. Whoever waits for an orphan watches it; all others can wait for the
-    next call.
+    Whoever waits for an orphan watches it; all others can wait for the next call, which is a second
+    after the first of them has ended (``child_signal``).
     """
     return look()[0]
 
@@ -197,10 +204,11 @@ def look() -> tuple[list[Orphan], bool]:
 
     It is not if one was found to have ended: its children may have become ours after the list was
     read. The kernel appends to that list and only we take from it, so nothing else is ever missed.
+    Raises OSError if it cannot be told who is there.
     """
     global _orphans
     own_session = os.getsid(0)
-    before, _orphans = _orphans, {}
+    found: dict[int, Orphan] = {}
     settled = True
     for pid in set(procfs.children(os.getpid())) - _children.keys():
         entry = procfs.stat(pid)
@@ -213,10 +221,22 @@ def look() -> tuple[list[Orphan], bool]:
             except ChildProcessError:
                 pass
             continue
-        seen = before.get(pid)
+        seen = _orphans.get(pid)
         nonce = seen.nonce if seen is not None and seen.stat.start_time == entry.start_time else None
-        _orphans[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
-    return list(_orphans.values()), settled
+        found[pid] = Orphan(entry, nonce or procfs.environment_value(pid, NONCE))
+    _orphans = found
+    return list(found.values()), settled
+
+
+def with_spare(look: Callable[[], T]) -> T:
+    """Call ``look``; once more with the descriptors kept for it if that cannot be done otherwise."""
+    try:
+        return look()
+    except OSError as error:
+        if _subreaper != os.getpid() or not procfs.cannot_look(error):
+            raise
+    with descriptors.spare(_devnull):
+        return look()
 
 
 def _forsake(loop: asyncio.AbstractEventLoop) -> None:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from razar.boot.mission_lock import AlreadyRunningError, open_lock
+from razar.boot import mission_name
+from razar.boot.mission_lock import AlreadyRunningError, open_lock, pid_in
 from razar.control.address import LOCK_NAME
 
 __all__ = ["no_boot"]
@@ -25,7 +26,10 @@ def no_boot(logs: str) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunningError(None) from None
+            raise AlreadyRunningError(pid_in(fd)) from None
+        pid = mission_name.holder(logs)
+        if pid is not None:  # Its logs folder was taken away.
+            raise AlreadyRunningError(pid or None)
         yield
     finally:
         os.close(fd)

@@ -106,11 +106,17 @@ class NotifySocket:
 
     def _is_ours(self, pid: int, uid: int) -> bool:
         """Look for the nonce in the sender, its session's leader and its ancestors."""
-        entry = procfs.stat(pid)
-        if entry is None:
-            # A short-lived helper like systemd-notify has gone already. Nobody outside this
-            # incarnation has been told the name of the socket.
-            return uid in (0, os.geteuid())
+        try:
+            entry = procfs.stat(pid)
+            if entry is not None:
+                return self._descends(entry)
+        except OSError:
+            pass  # No descriptor is left to look with.
+        # A short-lived helper like systemd-notify has gone already. Nobody outside this
+        # incarnation has been told the name of the socket.
+        return uid in (0, os.geteuid())
+
+    def _descends(self, entry: procfs.Stat) -> bool:
         if self._has_nonce(entry.session):
             return True
         for _ in range(_GENERATIONS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from threading import Lock
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 __all__ = ["defer", "defer_costly"]
@@ -24,6 +24,22 @@ class _NoSocket:
     """Has no instances."""
 
 
+def _unwrap(func: Any) -> Any:
+    return func
+
+
+def _isfunction(thing: object) -> bool:
+    return isinstance(thing, FunctionType)
+
+
+#: What asyncio needs to tell of an exception. Were it not to be had because no descriptor is left to
+#: load it with, the loop itself would end.
+_SPARE: dict[tuple[str, str], Any] = {
+    ("inspect", "unwrap"): _unwrap,
+    ("inspect", "isfunction"): _isfunction,
+}
+
+
 class _Deferred(ModuleType):
     """Stands in for a module until somebody asks it for anything; hands everything on from then on."""
 
@@ -34,7 +50,13 @@ class _Deferred(ModuleType):
                 if (name, attribute) == ("ssl", "SSLSocket"):
                     return _NoSocket  # asyncio asks of every socket whether it is one: none can be yet.
                 del sys.modules[name]
-        return getattr(import_module(name), attribute)
+        try:
+            return getattr(import_module(name), attribute)
+        except (OSError, ImportError):
+            sys.modules.setdefault(name, self)  # It may go better next time.
+            if (name, attribute) in _SPARE:
+                return _SPARE[name, attribute]
+            raise
 
 
 def defer(*names: str) -> None:

@@ -108,7 +108,7 @@ class LineFile:
             self._fd = -1
 
     def duplicate(self) -> int | None:
-        """A descriptor of the open file for a worker thread, which closes it; None if none is open."""
+        """A descriptor of the open file for a worker thread, which closes it; None if none is open. Raises OSError."""
         return os.dup(self._fd) if self._fd >= 0 else None
 
     def _still_there(self) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from razar.launchers import procfs
 from tests.boot.checks import healthy_remains
 from tests.boot.mission import Mission, script, service
 from tests.support.waiting import until_sync
@@ -94,6 +95,37 @@ def test_a_boot_on_a_full_disk(mission: Make, tmp_path: Path) -> None:
         assert "Mission demo complete" in one.out and "No space left on device" in one.err
         assert "Traceback" not in one.out + one.err
         healthy_remains(one)
+
+
+def test_supervisors_killed_on_a_full_disk_leave_no_second_copy(mission: Make, tmp_path: Path) -> None:
+    """None of these boots is in the journal: the lock's file tells of them."""
+    one = mission(script("a", "touch ../up; exec sleep 1000", health=str(tmp_path / "up"), cwd="disk"))
+    with small_disk(tmp_path / "disk") as disk:
+        one.logs = disk / "logs"
+        one.start("--logs", "disk/logs")
+        one.wait_for_state("a", "running")
+        fill(disk)
+        for _ in range(3):
+            (tmp_path / "up").unlink()
+            one.stop(signal.SIGKILL)
+            one.start("--logs", "disk/logs")
+            until_sync(lambda: "Mission demo complete" in one.out)
+            assert len(copies(disk)) == 1, one.err
+            assert "a is left over from a supervisor that was killed" in one.err
+        assert one.stop() == 0
+        assert copies(disk) == [] and (one.logs / "razar.lock").read_text() == ""
+
+
+def copies(folder: Path) -> list[int]:
+    """The processes that work in a folder."""
+    found = []
+    for pid in procfs.all_pids():
+        try:
+            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(pid)
+        except OSError:
+            continue
+    return found
 
 
 def test_a_folder_that_cannot_be_made(mission: Make) -> None:

@@ -64,7 +64,7 @@ def test_nohup_keeps_the_mission_running(mission: Make) -> None:
 def test_a_detached_boot_outlives_whoever_started_it(mission: Make) -> None:
     one = mission(script("a", "while ! test -e go; do sleep 0.02; done; echo ready; exec sleep 1000"))
     one.start("--detach")
-    pid = one.wait_for_state("a", "igniting") and int((one.logs / "razar.lock").read_text())
+    pid = one.wait_for_state("a", "igniting") and int((one.logs / "razar.lock").read_text().split()[0])
     one.stop(signal.SIGKILL)
     (one.folder / "go").touch()
     one.wait_for_state("a", "running")
@@ -85,7 +85,7 @@ def test_signals_reach_a_boot_that_is_being_detached(mission: Make) -> None:
 def test_a_boot_that_is_killed_while_it_is_being_detached_is_told(mission: Make) -> None:
     one = mission(script("a", "exec sleep 1000")).start("--detach")
     one.wait_for_state("a", "igniting")
-    os.kill(int((one.logs / "razar.lock").read_text()), signal.SIGKILL)
+    os.kill(int((one.logs / "razar.lock").read_text().split()[0]), signal.SIGKILL)
     assert one.wait() == 128 + signal.SIGKILL
     stopped = shell(one, f'"{sys.executable}" -m razar stop')
     assert stopped.returncode == 0, stopped.stderr
@@ -110,7 +110,7 @@ def test_streams_that_are_closed(mission: Make) -> None:
     one.wait_for_state("a", "running")
     assert one.log.count("INFO Mission demo complete") == 2
     assert shell(one, "razar --config nowhere.json <&- >&- 2>&-").returncode == 2
-    os.kill(int((one.logs / "razar.lock").read_text()), signal.SIGTERM)
+    os.kill(int((one.logs / "razar.lock").read_text().split()[0]), signal.SIGTERM)
     until_sync(lambda: one.processes() == [])
     healthy_remains(one)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
@@ -304,6 +305,20 @@ async def test_runaway_that_forks_into_a_new_session_for_ever_is_caught(
     assert survivors == []
 
 
+async def test_a_family_that_nobody_can_be_sure_of_does_not_take_the_whole_loop(
+    launcher: LocalLauncher, events: Events, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's orphans end at every look: it is looked again, with a rest now and then."""
+    launcher.ignite(launch_spec(tmp_path, sh("read x < fifo")))
+    family = launcher._living["crown_router"].family
+    with monkeypatch.context() as moving:
+        moving.setattr(reaper, "look", lambda: ([], False))
+        family.kill()
+        await until(lambda: family.gone or isinstance(family._checking, asyncio.TimerHandle))
+        assert events.of(Exited) == [] and family._turns >= descendants.BURST
+    await events.exited()
+
+
 async def test_stray_without_marks_is_killed_at_the_end(launcher: LocalLauncher, tmp_path: Path) -> None:
     script = "(env -i PATH=$PATH setsid sh -c 'echo $$ > pid; exec sleep 60' &); sleep 60"
     launcher.ignite(launch_spec(tmp_path, sh(script)))
@@ -387,8 +402,31 @@ async def test_orphan_that_ended_is_reaped_while_its_component_lives(
     launcher.ignite(launch_spec(tmp_path, sh("(setsid sh -c 'echo $$ > pid' &); sleep 60")))
     orphan = await read_pid(tmp_path / "pid")
     await until(lambda: orphan in zombies())
-    launcher._look_around()
-    assert procfs.stat(orphan) is None
+    await until(lambda: procfs.stat(orphan) is None)
+
+
+async def test_remains_of_orphans_do_not_pile_up_and_wake_nobody_one_by_one(
+    launcher: LocalLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pids that they take up are missing elsewhere. Of many that end, one is listened for."""
+    looks = []
+    monkeypatch.setattr(launcher._ends, "_look", lambda: looks.append(reaper.adopted()))
+    script = """
+        i=0; while [ $i -lt 50 ]; do (setsid true &); i=$((i+1)); done
+        echo $$ > pid; exec sleep 60
+    """
+    launcher.ignite(launch_spec(tmp_path, sh(script)))
+    await read_pid(tmp_path / "pid")
+    await until(lambda: not [pid for pid in procfs.children(os.getpid()) if pid not in reaper._children])
+    await until(lambda: looks and signal.getsignal(signal.SIGCHLD) == launcher._ends._ended)
+    assert len(looks) < 10
+    assert launcher._ends._timer is None  # Nothing ends, nobody wakes.
+    monkeypatch.setattr("razar.launchers.child_signal.PAUSE", 60)
+    os.kill(os.getpid(), signal.SIGCHLD)
+    await until(lambda: launcher._ends._timer is not None)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    await launcher.close()
+    assert launcher._ends._timer is None and signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("name", ["a) (b", "x y) S 1 1"])
