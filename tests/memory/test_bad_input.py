@@ -136,6 +136,21 @@ def test_items_that_fail_half_way_keep_nothing(bundle: MemoryBundle) -> None:
         bundle.remember_many("semantic", items())
 
 
+def test_an_item_whose_key_changes_it_is_no_defect(bundle: MemoryBundle) -> None:
+    class Key(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            item[Key(f"more {len(item)}")] = "x"
+            return super().__eq__(other)
+
+    item: dict[Any, str] = {Key("text"): "x"}
+    try:
+        bundle.remember_many("working", [item])
+    except InvalidInputError as error:
+        assert "items[0]: " in str(error)
+
+
 def test_metadata_nested_without_end(bundle: MemoryBundle) -> None:
     nested: dict[str, Any] = {}
     nested["itself"] = nested

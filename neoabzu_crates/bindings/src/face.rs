@@ -7,6 +7,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType};
 
+use crate::entries::CHANGED;
+
 /// How deep lists and dicts may be nested.
 const MAX_DEPTH: usize = 100;
 
@@ -47,7 +49,8 @@ fn convert(value: &Bound<'_, PyAny>, place: &str, depth: usize) -> Result<Value,
     }
     if let Ok(entries) = value.cast::<PyDict>() {
         let mut map = Map::with_capacity(entries.len());
-        for (key, item) in entries {
+        for entry in crate::entries::entries(entries) {
+            let (key, item) = entry.map_err(|_| format!("{place}: {CHANGED}"))?;
             let key = key.cast::<PyString>().ok().and_then(|key| key.to_str().ok().map(str::to_owned));
             let key = key.ok_or_else(|| format!("{place}: a key is not Unicode text"))?;
             let item = convert(&item, &format!("{place}.{}", shown(&key)), depth + 1)?;

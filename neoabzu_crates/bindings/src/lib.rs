@@ -10,6 +10,7 @@ use pyo3::types::PyModule;
 mod core;
 mod crown;
 mod crown_memory;
+mod entries;
 mod face;
 mod kimicho;
 mod memory;

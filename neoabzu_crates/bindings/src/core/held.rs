@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use neoabzu_core::chrono::{DateTime, Duration, FixedOffset, NaiveDateTime, Utc};
 use neoabzu_core::{Key, Limits, Part, Value};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{
-    PyBool, PyBytes, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfoAccess,
+    PyBool, PyBytes, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfo,
+    PyTzInfoAccess,
 };
 
 use super::errors;
+use crate::entries::{CHANGED, Changed, entries};
 
 /// CEL's range of durations, in seconds: about ten thousand years.
 const DURATION_SECONDS: i64 = 315_576_000_000;
@@ -76,7 +79,8 @@ impl HeldKey<'_> {
 /// The parts of `variables` that are read.
 ///
 /// # Errors
-/// `ConversionError` for a value that CEL has no type for, `LimitExceeded` for one that is nested too deep.
+/// `ConversionError` for a value that CEL has no type for or that is nested too deep, and what code of the values
+/// raises.
 pub(super) fn variables<'p>(
     variables: &Bound<'_, PyDict>,
     parts: &'p [PyPart],
@@ -93,35 +97,46 @@ pub(super) fn variables<'p>(
     Ok(held)
 }
 
-/// Why a value cannot be held, and the keys that lead to it, innermost first.
-struct Fault {
-    message: String,
-    path: Vec<String>,
+/// Why a value cannot be held.
+enum Fault {
+    /// What it is, and the keys that lead to it, innermost first.
+    Value { message: String, path: Vec<String> },
+    /// The value's own code raised something.
+    Raised(PyErr),
 }
 
 type Outcome<'p> = Result<Held<'p>, Fault>;
 
 impl Fault {
     fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), path: Vec::new() }
+        Fault::Value { message: message.into(), path: Vec::new() }
     }
 
-    fn of(error: &PyErr) -> Self {
-        Fault::new(error.to_string())
-    }
-
-    fn within(mut self, step: String) -> Self {
+    fn within(mut self, step: impl FnOnce() -> String) -> Self {
         // A value that contains itself leads here through as many keys as there may be levels.
-        if self.path.len() < 16 {
-            self.path.push(step);
+        if let Fault::Value { path, .. } = &mut self
+            && path.len() < 16
+        {
+            path.push(step());
         }
         self
     }
 
     fn raised(self, py: Python<'_>, name: &str) -> PyErr {
-        let mut path = name.to_owned();
-        path.extend(self.path.into_iter().rev());
-        errors::not_convertible(py, format!("variable {path}: {}", self.message), &path)
+        match self {
+            Fault::Value { message, path: steps } => {
+                let mut path = name.to_owned();
+                path.extend(steps.into_iter().rev());
+                errors::not_convertible(py, format!("variable {path}: {message}"), &path)
+            }
+            Fault::Raised(error) => error,
+        }
+    }
+}
+
+impl From<Changed> for Fault {
+    fn from(_: Changed) -> Self {
+        Fault::new(CHANGED)
     }
 }
 
@@ -137,10 +152,10 @@ impl Holder {
         let py = value.py();
         let mut held = Vec::with_capacity(entries.len());
         for entry in entries {
-            let found = dict.get_item(entry.key.bind(py)).map_err(|error| Fault::of(&error))?;
+            let found = dict.get_item(entry.key.bind(py)).map_err(Fault::Raised)?;
             if let Some(item) = found {
                 let item =
-                    self.part(&item, entry).map_err(|fault| fault.within(format!(".{}", entry.name)))?;
+                    self.part(&item, entry).map_err(|fault| fault.within(|| format!(".{}", entry.name)))?;
                 held.push((HeldKey::Name(&entry.name), item));
             }
         }
@@ -206,20 +221,21 @@ impl Holder {
     ) -> Outcome<'p> {
         let mut held = Vec::with_capacity(length);
         for (at, item) in items.enumerate() {
-            held.push(self.whole(&item).map_err(|fault| fault.within(format!("[{at}]")))?);
+            held.push(self.whole(&item).map_err(|fault| fault.within(|| format!("[{at}]")))?);
         }
         Ok(Held::List(held))
     }
 
     fn map<'p>(&mut self, dict: &Bound<'_, PyDict>) -> Outcome<'p> {
         let mut held = Vec::with_capacity(dict.len());
-        for (key, item) in dict {
+        for entry in entries(dict) {
+            let (key, item) = entry?;
             let step = || match key.cast::<PyString>() {
                 Ok(text) => format!(".{}", text.to_string_lossy()),
                 Err(_) => format!("[{key}]"),
             };
-            let key = map_key(&key).map_err(|fault| fault.within(step()))?;
-            held.push((key, self.whole(&item).map_err(|fault| fault.within(step()))?));
+            let key = map_key(&key).map_err(|fault| fault.within(step))?;
+            held.push((key, self.whole(&item).map_err(|fault| fault.within(step))?));
         }
         Ok(Held::Map(held))
     }
@@ -261,19 +277,24 @@ fn integer(number: &Bound<'_, PyInt>) -> Result<Value<'static>, Fault> {
 fn timestamp(instant: &Bound<'_, PyDateTime>) -> Result<Value<'static>, Fault> {
     let aware = instant.get_tzinfo().is_some();
     let converted: PyResult<DateTime<FixedOffset>> = if aware {
-        let utc = instant.call_method1(
-            "astimezone",
-            (pyo3::types::PyTzInfo::utc(instant.py()).map_err(|e| Fault::of(&e))?,),
-        );
+        let utc = PyTzInfo::utc(instant.py()).and_then(|utc| instant.call_method1("astimezone", (utc,)));
         utc.and_then(|utc| utc.extract::<DateTime<Utc>>()).map(|utc| utc.fixed_offset())
     } else {
         instant.extract::<NaiveDateTime>().map(|naive| naive.and_utc().fixed_offset())
     };
-    converted.map(Value::Timestamp).map_err(|_| Fault::new("an instant outside the years 1 to 9999"))
+    converted.map(Value::Timestamp).map_err(|error| {
+        let py = instant.py();
+        // A time zone may be written in Python: what it raises is not for us to explain.
+        if error.is_instance_of::<PyOverflowError>(py) || error.is_instance_of::<PyValueError>(py) {
+            Fault::new("an instant outside the years 1 to 9999")
+        } else {
+            Fault::Raised(error)
+        }
+    })
 }
 
 fn delta(duration: &Bound<'_, PyDelta>) -> Result<Value<'static>, Fault> {
-    let duration = duration.extract::<Duration>().map_err(|error| Fault::of(&error))?;
+    let duration = duration.extract::<Duration>().map_err(Fault::Raised)?;
     if duration.num_seconds().abs() > DURATION_SECONDS {
         return Err(Fault::new("a duration of more than ten thousand years"));
     }
