@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -199,14 +200,12 @@ class Zone(tzinfo):
 
 
 def test_a_dict_that_changes_while_it_is_read_is_refused() -> None:
-    for change in (lambda: grown.setdefault(len(grown), 1), lambda: grown.pop("last", None)):
-        grown: dict[object, object] = {}
-        grown["first"] = datetime(2025, 1, 1, tzinfo=Zone(change))
-        grown["last"] = 2
-        with pytest.raises(
-            ConversionError, match=r"variable x\.y: the dict changed while it was read"
-        ) as caught:
-            evaluate_py("size(x)", {"x": {"y": grown}})
+    changing: dict[object, object] = {}
+    for change in (partial(changing.setdefault, "more", 1), partial(changing.pop, "last")):
+        changing.clear()
+        changing |= {"first": datetime(2025, 1, 1, tzinfo=Zone(change)), "last": 2}
+        with pytest.raises(ConversionError, match=r"variable x\.y: the dict changed while it was") as caught:
+            evaluate_py("size(x)", {"x": {"y": changing}})
         assert caught.value.path == "x.y"
 
 

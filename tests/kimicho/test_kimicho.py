@@ -30,6 +30,7 @@ from tests.gateway.support import (
     says,
     servant,
 )
+from tests.support.limited import DOUBLED, run_limited
 
 KEY = "sk-very-secret-key"
 USER = [{"role": "user", "content": "hello"}]
@@ -258,6 +259,24 @@ def test_bad_prompts(k2: Servant, prompt: Any) -> None:
 def test_bad_messages(k2: Servant, messages: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):
         kimicho.complete(messages)
+    assert k2.requests == []
+
+
+def test_messages_that_are_in_each_other_many_times_over_are_refused_at_once(k2: Servant) -> None:
+    script = f"""
+import neoabzu_kimicho as kimicho
+{DOUBLED}
+kimicho.init_kimicho({k2.url!r}, timeout=1)
+for arguments in ([[doubled]], [[{{"role": "user"}}], [doubled]], [["x" * (1 << 20)] * 9], [[0] * (1 << 22)]):
+    try:
+        kimicho.complete(*arguments)
+    except kimicho.RequestRefusedError as error:
+        print(error)
+"""
+    messages, tools, long, many = run_limited(script).splitlines()
+    assert messages == many == "messages: too many values, 1000000 are allowed"
+    assert tools == "tools: too many values, 1000000 are allowed"
+    assert long == "messages: too large as JSON, 8388608 are allowed (bytes)"
     assert k2.requests == []
 
 

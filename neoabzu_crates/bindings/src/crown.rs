@@ -11,7 +11,7 @@ use neoabzu_kimicho::serde_json::{Map, Value, json};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
 use crate::kimicho::{body, duration, environ};
@@ -122,14 +122,17 @@ impl Router {
         text: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Value::String(text) = to_json(text, "text").map_err(|fault| invalid(py, fault))? else {
+        let Ok(text) = text.cast::<PyString>() else {
             return Err(invalid(py, "text: expected text".to_owned()));
         };
+        let text = text.to_str().map_err(|_| {
+            invalid(py, "text: not Unicode text, it holds half of a surrogate pair".to_owned())
+        })?;
         let context = context.map_or(Ok(Value::Null), |context| to_json(context, "context"));
         let context = context.map_err(|fault| invalid(py, fault))?;
         let trace = begin("crown.route_decision", Role::Internal, None);
         let routes = self.routes(py);
-        let decision = detached(py, || routes.route_decision(&text, context, trace))?;
+        let decision = detached(py, || routes.route_decision(text, context, trace))?;
         to_python(py, &decision.map_err(|fault| raised(py, &fault))?)
     }
 

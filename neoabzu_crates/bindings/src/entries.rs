@@ -1,4 +1,4 @@
-//! The entries of a dict that may change while they are read, which the iterator of PyO3 answers with a panic.
+//! Large values on their way from Python: dicts that change meanwhile, and other threads that want their turn.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -42,5 +42,22 @@ impl<'py> Iterator for Entries<'py> {
             self.left = 0;
         }
         Some(entry.ok_or(Changed))
+    }
+}
+
+/// Values that are converted before other threads of the interpreter get their turn: a few hundred microseconds.
+const AT_ONCE: u32 = 10_000;
+
+/// Counts the values of a conversion.
+#[derive(Debug, Default)]
+pub struct Turns(u32);
+
+impl Turns {
+    /// One value more. Small values are converted as of one instant; among large ones other threads run.
+    pub fn take(&mut self, py: Python<'_>) {
+        self.0 += 1;
+        if self.0.is_multiple_of(AT_ONCE) {
+            py.detach(|| ());
+        }
     }
 }

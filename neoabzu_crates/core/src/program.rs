@@ -79,9 +79,9 @@ impl Program {
         fault.map_err(|(id, error)| error.at(self.position(id)))
     }
 
-    /// Whether an evaluation is likely to end within 50 µs.
-    pub fn is_brief(&self, variables: &Variables<'_>) -> bool {
-        let size = variables.size() + self.measure.literals;
+    /// Whether an evaluation with variables of so many steps ([`Variables::size`]) is likely to end within 50 µs.
+    pub fn is_brief(&self, size: u64) -> bool {
+        let size = size + self.measure.literals;
         let turns = size.saturating_pow(self.measure.loops as u32);
         self.measure.nodes <= 100 && size <= 500 && !self.measure.grows && turns <= 50
     }
@@ -101,12 +101,7 @@ impl Program {
         limits: &Limits,
     ) -> Result<Value<'static>, Error> {
         if variables.size() > limits.input {
-            return Err(Error::limit(
-                "input",
-                limits.input,
-                "the variables are larger than",
-                "steps of size",
-            ));
+            return Err(limits.input_exceeded());
         }
         if variables.depth() > limits.value_depth {
             return Err(Error::limit(

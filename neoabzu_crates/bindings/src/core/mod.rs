@@ -42,14 +42,17 @@ fn evaluate<'py>(
     variables: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let compiled = Compiled::of(py, expression)?;
-    let held = match variables {
+    let (held, size) = match variables {
         Some(variables) => held::variables(variables, &compiled.parts)?,
-        None => Vec::new(),
+        None => (Vec::new(), 0),
     };
-    let bound: Variables<'_> = held.iter().map(|(name, value)| (*name, value.value())).collect();
-    let outcome = match compiled.program.is_brief(&bound) {
-        true => compiled.program.evaluate(&bound),
-        false => py.detach(|| compiled.program.evaluate(&bound)),
+    let work = || {
+        let bound: Variables<'_> = held.iter().map(|(name, value)| (*name, value.value())).collect();
+        compiled.program.evaluate(&bound)
+    };
+    let outcome = match compiled.program.is_brief(size) {
+        true => work(),
+        false => py.detach(work),
     };
     let value = outcome.map_err(|error| errors::raised(py, error))?;
     results::to_python(py, value)

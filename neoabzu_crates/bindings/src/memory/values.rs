@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use neoabzu_kimicho::serde_json::{self, Value};
-use neoabzu_memory::{Answer, Error, ErrorKind, Layer, Recalled, Record, Stats};
+use neoabzu_memory::{Answer, Error, ErrorKind, Layer, MAX_METADATA, Recalled, Record, Stats};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::errors::{invalid, raised};
 use crate::entries::{CHANGED, entries};
-use crate::face::{to_json, to_python};
+use crate::face::{to_json_within, to_python};
 
 /// A str that is Unicode text.
 pub fn text<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<&'a str> {
@@ -41,7 +41,7 @@ pub fn object(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<String> 
         let kind = value.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{name}: expected dict, got {kind}")));
     }
-    let json = to_json(value, name).map_err(|fault| invalid(value.py(), &fault))?;
+    let json = to_json_within(value, name, MAX_METADATA).map_err(|fault| invalid(value.py(), &fault))?;
     Ok(json.to_string())
 }
 
