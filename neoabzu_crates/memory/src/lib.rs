@@ -2,6 +2,7 @@
 
 mod blanks;
 mod bundle;
+mod companions;
 mod connection;
 mod error;
 mod fingerprint;
