@@ -14,6 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
 use crate::face::{detached, exception, to_json, to_python};
+use crate::interrupt::interruptible;
 use crate::kimicho::{body, duration, environ};
 use crate::per_process::PerProcess;
 use crate::spans::{Spans, begin, wanted};
@@ -162,7 +163,7 @@ impl Router {
         }
         let trace = begin("crown.complete", Role::Internal, traceparent);
         let routes = self.routes(py);
-        let answer = detached(py, || {
+        let answer = interruptible(py, move || {
             let body = Value::Object(body).to_string();
             let request = Request::of_body(&body, routes.config().max_text);
             routes.complete(&trace.watch(request)?.traced(trace))
@@ -178,7 +179,7 @@ impl Router {
     /// Look at every servant now, and return how they do.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let routes = self.routes(py);
-        detached(py, || {
+        interruptible(py, move || {
             for index in 0..routes.config().servants.len() {
                 let alive = routes.client(index).probe(LOOK).is_ok();
                 routes.health(index).probed(alive, Instant::now());

@@ -218,7 +218,10 @@ pub fn exception<'py>(
 
 /// Runs `work` without the interpreter's lock; a panic is an error like any other.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|_| {
-        PyRuntimeError::new_err("the implementation failed; this is a defect of it, not of the call")
-    })
+    py.detach(|| catch_unwind(AssertUnwindSafe(work))).map_err(|_| failed())
+}
+
+/// What is raised for a panic.
+pub fn failed() -> PyErr {
+    PyRuntimeError::new_err("the implementation failed; this is a defect of it, not of the call")
 }

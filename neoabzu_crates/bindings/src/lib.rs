@@ -12,6 +12,7 @@ mod crown;
 mod crown_memory;
 mod entries;
 mod face;
+mod interrupt;
 mod kimicho;
 mod memory;
 mod per_process;
