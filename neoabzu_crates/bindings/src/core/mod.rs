@@ -60,6 +60,8 @@ fn evaluate<'py>(
 
 #[pymodule(submodule, name = "neoabzu_core")]
 pub mod module {
+    use std::collections::HashSet;
+
     use neoabzu_core::Limits;
     use pyo3::prelude::*;
     use pyo3::types::{PyDict, PyMappingProxy, PyString};
@@ -88,9 +90,9 @@ pub mod module {
         let compiled = Compiled::of(py, expression)?;
         let names =
             variables.map(|names| names.try_iter()?.map(|name| name?.extract()).collect()).transpose()?;
-        let names: Option<Vec<String>> = names;
+        let names: Option<HashSet<String>> = names;
         let outcome = py.detach(|| match &names {
-            Some(names) => compiled.program.check(Some(&|name| names.iter().any(|known| known == name))),
+            Some(names) => compiled.program.check(Some(&|name| names.contains(name))),
             None => compiled.program.check(None),
         });
         outcome.map_err(|error| errors::raised(py, error))
