@@ -99,8 +99,9 @@ pub(crate) enum Role {
     Writer,
 }
 
-/// Opens the file, makes it if it is not there and brings it up to date; waits so long for other processes.
-pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
+/// Opens the file and makes it if it is not there; waits so long for other processes. An older file is brought up to
+/// date for the writer, which may take as long as to write all of it; a reader gets none.
+pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Option<Handle>> {
     create_file(path)?;
     open_file(path, role, patience).map_err(|error| {
         // Of a file system that may not be written SQLite says only that it cannot open the companion files.
@@ -114,7 +115,7 @@ fn is_read_only(error: &std::io::Error) -> bool {
     matches!(error.kind(), IoKind::ReadOnlyFilesystem | IoKind::PermissionDenied)
 }
 
-fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
+fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Option<Handle>> {
     let mut files = Files::before_open(path);
     let open = process::Open::new(files.file);
     // NO_MUTEX: a connection is with one thread at a time. No URIs: a path is only a path.
@@ -133,6 +134,9 @@ fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     ))?;
     schema::owner(&connection)?;
     use_wal(&connection, patience)?;
+    if role == Role::Reader && schema::is_older(&connection)? {
+        return Ok(None);
+    }
     schema::prepare(&mut connection)?;
     word_counts::register(&connection)?;
     if role == Role::Reader {
@@ -142,7 +146,7 @@ fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     let seen = Arc::clone(&clock);
     connection.progress_handler(STEPS_PER_LOOK, Some(move || seen.is_over()))?;
     files.opened();
-    Ok(Handle { connection, clock, files, content: 0, _open: open })
+    Ok(Some(Handle { connection, clock, files, content: 0, _open: open }))
 }
 
 /// Makes the file, readable by owner and group alone, and refuses what SQLite would hang or choke on.

@@ -19,6 +19,7 @@ mod search;
 mod store;
 mod survey;
 mod tiers;
+mod update;
 mod word_counts;
 mod words;
 

@@ -5,13 +5,14 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::companions::{Inode, Standing};
 use crate::connection::{self, Handle, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process;
+use crate::update::Update;
 
 /// Readers at once; more threads wait for one of them.
 const READERS: usize = 4;
@@ -34,6 +35,8 @@ struct State {
     /// The file that is open, and how often it became another one.
     file: Option<Inode>,
     content: u64,
+    /// An older file on its way to a current one.
+    update: Option<Arc<Update>>,
 }
 
 impl State {
@@ -209,8 +212,7 @@ impl Store {
         }
         drop(state);
         // The place in the pool is taken; opening takes its time outside of the lock.
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let opened = connection::open(&self.path, role, patience);
+        let opened = self.open(role, deadline);
         let mut state = self.lock();
         match opened {
             Ok(mut handle) => {
@@ -222,6 +224,32 @@ impl Store {
                 drop(state);
                 self.returned.notify_all();
                 Err(error)
+            }
+        }
+    }
+
+    fn open(&self, role: Role, deadline: Instant) -> Result<Handle> {
+        loop {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            match connection::open(&self.path, role, patience)? {
+                Some(handle) => return Ok(handle),
+                None => self.update()?.wait(deadline)?,
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(ErrorKind::Deadline, "the time limit was reached"));
+            }
+        }
+    }
+
+    /// The update that is under way, or a new one.
+    fn update(&self) -> Result<Arc<Update>> {
+        let mut state = self.lock();
+        match state.update.as_ref().filter(|update| !update.has_ended()) {
+            Some(update) => Ok(Arc::clone(update)),
+            None => {
+                let update = Update::start(self.path.clone(), self.busy_timeout)?;
+                state.update = Some(Arc::clone(&update));
+                Ok(update)
             }
         }
     }
