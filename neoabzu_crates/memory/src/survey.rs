@@ -120,7 +120,7 @@ fn occurrences(connection: &Connection, layer: Layer, word: &str) -> Result<i64>
     Ok(2 * SAMPLE + (between as f64 * density) as i64)
 }
 
-/// In quotes nothing is an operator; words hold letters and digits alone.
+/// In quotes nothing is an operator; words hold letters, digits and marks alone.
 pub(crate) fn quoted(word: &str) -> String {
     format!("\"{word}\"")
 }
