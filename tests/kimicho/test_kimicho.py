@@ -248,6 +248,15 @@ def test_bad_configuration(k2: Servant, changes: dict[str, Any], words: str) -> 
     assert "pa55w0rd" not in str(failed.value) and "Evil" not in str(failed.value)
 
 
+@pytest.mark.parametrize("name", ["KIMI2_ENDPOINT", "KIMI_K2_URL", "KIMI2_API_KEY", "KIMI2_MODEL"])
+def test_a_variable_that_is_no_text(k2: Servant, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("KIMI_K2_URL", k2.url)
+    monkeypatch.setenv(name, os.fsdecode(b"http://pa55w0rd\xff"))
+    with pytest.raises(kimicho.ConfigurationError, match=f"{name}: its value is not UTF-8 text") as failed:
+        kimicho.init_kimicho()
+    assert "pa55w0rd" not in str(failed.value)
+
+
 @pytest.mark.parametrize("prompt", ["", " \n", "\ud800", b"bytes", 7, None, "x" * (10 << 20)])
 def test_bad_prompts(k2: Servant, prompt: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):

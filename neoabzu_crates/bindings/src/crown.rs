@@ -13,9 +13,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
 
+use crate::environment::Environment;
 use crate::face::{detached, exception, to_json, to_python};
 use crate::interrupt::interruptible;
-use crate::kimicho::{body, duration, environ};
+use crate::kimicho::{body, duration};
 use crate::per_process::PerProcess;
 use crate::spans::{Spans, begin, wanted};
 
@@ -107,7 +108,11 @@ impl Router {
             Some(config) => to_json(config, "config").map_err(|fault| unusable(py, vec![fault]))?,
         };
         // The environment is read with the interpreter's lock held: `os.environ` changes it under that lock.
-        let config = Config::read(&config, &environ).map_err(|faults| unusable(py, faults))?;
+        let environment = Environment::default();
+        let config = Config::read(&config, &|name| environment.get(name));
+        let mut faults = environment.faults();
+        let config = config.map_err(|more| faults.extend(more));
+        let (Ok(config), true) = (config, faults.is_empty()) else { return Err(unusable(py, faults)) };
         let recall = detached(py, || crate::crown_memory::open(&config.recall))?;
         let recall = recall.map_err(|fault| unusable(py, vec![fault]))?;
         let routes = Routes::new(config, recall).map_err(|error| unusable(py, vec![error.message]))?;

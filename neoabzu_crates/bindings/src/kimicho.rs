@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
+use crate::environment::Environment;
 use crate::face::{exception, to_json, to_python};
 use crate::interrupt::interruptible;
 use crate::per_process::PerProcess;
@@ -73,12 +74,6 @@ fn refused(py: Python<'_>, message: String) -> PyErr {
     raised(py, &Error::new(Kind::Refused, message))
 }
 
-/// Reads an environment variable. To be called with the interpreter's lock held: `os.environ` changes them under it,
-/// and the C library does not survive both at once.
-pub fn environ(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// A time limit in seconds.
 pub fn duration(seconds: f64) -> Option<Duration> {
     (seconds > 0.0 && seconds <= LONGEST).then(|| Duration::from_secs_f64(seconds))
@@ -93,7 +88,12 @@ fn configured(
     let timeout = duration(timeout).ok_or_else(|| {
         Error::configuration("the timeout is not a number of seconds above 0, at most a day")
     })?;
-    Settings::for_k2(endpoint, key, model, timeout, &environ).and_then(Client::new).map(PerProcess::new)
+    let environment = Environment::default();
+    let settings = Settings::for_k2(endpoint, key, model, timeout, &|name| environment.get(name));
+    match environment.faults().as_slice() {
+        [] => settings.and_then(Client::new).map(PerProcess::new),
+        faults => Err(Error::configuration(faults.join("; "))),
+    }
 }
 
 fn client(py: Python<'_>) -> Result<Arc<Client>, Error> {

@@ -11,6 +11,7 @@ mod core;
 mod crown;
 mod crown_memory;
 mod entries;
+mod environment;
 mod face;
 mod interrupt;
 mod kimicho;
