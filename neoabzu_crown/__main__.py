@@ -49,6 +49,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _is_text(value: str) -> bool:
+    """Whether it holds no halves of surrogate pairs, as which Python has bytes that are not UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _allow_many_connections() -> None:
     """Raise the limit on open files to what is permitted: each connection takes one."""
     import resource
@@ -63,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     token = (os.environ.get("CROWN_TOKEN") or "").strip() or None
+    if token and not _is_text(token):
+        told = "configuration: CROWN_TOKEN: its value is not UTF-8 text; set it anew, or unset it"
+        print(told, file=sys.stderr)
+        return 2
     if not 0 <= options.port <= 65535:
         parser.error(f"--port {options.port}: a port is a number from 0 to 65535")
     if not (token or options.no_token or _is_loopback(options.host)):

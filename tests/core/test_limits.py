@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from neoabzu_core import LIMITS, CoreError, LimitExceeded, ParseError, compile_check, evaluate_py, references
+from tests.support.limited import run_limited
 
 DOUBLING = ".map(v, [v, v])" * 40
 
@@ -128,3 +129,34 @@ def test_nothing_is_printed_by_a_failure() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_values_that_are_in_each_other_many_times_over_are_counted_each_time() -> None:
+    nested = """
+        from neoabzu_core import LimitExceeded, evaluate_py
+        nested = "x"
+        for _ in range(63):
+            nested = {"a": nested, "b": nested}
+        text = "x" * (1 << 20)
+        for value in (nested, [nested], (text,) * 1000, [text.encode()] * 1000, {"y": [0], "z": nested}):
+            try:
+                evaluate_py("size(x)", {"x": value})
+            except LimitExceeded as error:
+                print(error.limit, error.allowed)
+    """
+    assert run_limited(nested, memory=2 << 30).splitlines() == [f"input {LIMITS['input']}"] * 5
+
+
+def test_the_size_of_variables_is_counted_to_the_last_step() -> None:
+    most = LIMITS["input"]
+    # The list, its elements, and 128 bytes of text to a step.
+    assert evaluate_py("size(x)", {"x": [0] * (most - 1)}) == most - 1
+    assert evaluate_py("size(x) + size(y)", {"x": [0] * (most - 5), "y": "é" * 192}) == most - 5 + 192
+    for names in (
+        {"x": [0] * most, "y": ""},
+        {"x": [0] * (most - 4), "y": "é" * 192},
+        {"x": dict.fromkeys(range(most // 2)), "y": ""},
+    ):
+        with pytest.raises(LimitExceeded) as caught:
+            evaluate_py("size(x) + size(y)", names)
+        assert (caught.value.limit, caught.value.allowed) == ("input", most)

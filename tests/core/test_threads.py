@@ -55,6 +55,19 @@ def test_a_long_compilation_lets_other_threads_run() -> None:
     assert runs_beside(lambda: evaluate_py(next(sources)))
 
 
+def test_a_new_pattern_lets_other_threads_run() -> None:
+    patterns = (rf"\w{{30}}{number}" for number in itertools.count())
+    assert runs_beside(lambda: evaluate_py("x.matches(p)", {"x": "abc", "p": next(patterns)}))
+
+
+def test_a_pattern_that_is_known_does_not_wait_for_other_threads() -> None:
+    def work() -> object:
+        return evaluate_py("x.matches('^/api/v[0-9]+/users$')", {"x": "/api/v2/users"})
+
+    work()
+    assert not runs_beside(work)
+
+
 def test_a_short_evaluation_does_not_wait_for_other_threads() -> None:
     # To let go of the lock is to wait for it afterwards, up to a whole switch interval.
     def work() -> object:

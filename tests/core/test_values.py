@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -178,3 +180,56 @@ def test_large_text_and_large_variables() -> None:
 def test_arguments_of_another_type_are_type_errors(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         evaluate_py(*arguments)
+
+
+class Zone(tzinfo):
+    """A time zone that does something else on the way."""
+
+    def __init__(self, aside: Callable[[], object]) -> None:
+        self.aside = aside
+
+    def utcoffset(self, instant: datetime | None) -> timedelta:
+        self.aside()
+        return timedelta(0)
+
+    def tzname(self, instant: datetime | None) -> str:
+        return "Z"
+
+    def dst(self, instant: datetime | None) -> None:
+        return None
+
+
+def test_a_dict_that_changes_while_it_is_read_is_refused() -> None:
+    changing: dict[object, object] = {}
+    for change in (partial(changing.setdefault, "more", 1), partial(changing.pop, "last")):
+        changing.clear()
+        changing |= {"first": datetime(2025, 1, 1, tzinfo=Zone(change)), "last": 2}
+        with pytest.raises(ConversionError, match=r"variable x\.y: the dict changed while it was") as caught:
+            evaluate_py("size(x)", {"x": {"y": changing}})
+        assert caught.value.path == "x.y"
+
+
+def test_a_list_that_shrinks_while_it_is_read_is_as_long_as_it_is() -> None:
+    shrinking: list[object] = []
+    shrinking[:] = [datetime(2025, 1, 1, tzinfo=Zone(shrinking.clear)), 1, 2, 3]
+    assert evaluate_py("size(x)", {"x": shrinking}) == 1
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, RuntimeError, MemoryError])
+def test_what_a_time_zone_raises_goes_through(raised: type[BaseException]) -> None:
+    def fail() -> None:
+        raise raised("from the zone")
+
+    with pytest.raises(raised, match="from the zone"):
+        evaluate_py("x", {"x": [datetime(2025, 1, 1, tzinfo=Zone(fail))]})
+
+
+def test_what_a_key_raises_goes_through() -> None:
+    class Key(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_py("x.a", {"x": {Key("a"): 1}})

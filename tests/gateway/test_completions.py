@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import random
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -174,6 +177,24 @@ def test_a_whole_answer_that_cannot_become_events_goes_to_another(tmp_path: Path
         stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).strip() == "whole"
         assert len(first.requests) == 1
+
+
+def test_floats_of_an_answer_come_to_the_last_digit(tmp_path: Path) -> None:
+    """An answer in order is passed on as it came; with tools offered it is taken apart for Kimi's markers."""
+    numbers = random.Random(7)
+    floats = [-numbers.random() for _ in range(500)]
+    while len(floats) < 1000:
+        (drawn,) = struct.unpack("d", numbers.randbytes(8))
+        floats += [drawn] if math.isfinite(drawn) else []
+    answer = completion({"content": "hi"})
+    answer["choices"][0]["logprobs"] = {"content": [{"logprob": value} for value in floats]}
+    with servant(replies(200, answer)) as one:
+        config = {"servants": [{"name": "a", "url": one.url}], "kimicho": False}
+        with gateway(tmp_path, config) as at:
+            for more in ({}, {"tools": [{"type": "function", "function": {"name": "f"}}]}):
+                body = {"messages": [{"role": "user", "content": "hi"}]} | more
+                told = httpx.post(f"{at.url}/v1/chat/completions", json=body, timeout=20).json()
+                assert [each["logprob"] for each in told["choices"][0]["logprobs"]["content"]] == floats
 
 
 def test_a_refusal_is_passed_on_and_nobody_else_is_asked(tmp_path: Path) -> None:

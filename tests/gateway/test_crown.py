@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -74,6 +76,20 @@ def test_used_badly(tmp_path: Path) -> None:
         done = run(*arguments, **environ)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
         assert "Traceback" not in done.stderr and "pa55w0rd" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["SERVANT_MODELS", "CROWN_TOKEN", "KIMI2_ENDPOINT", "KIMI_K2_URL", "KIMI2_API_KEY", "KEY_OF_A"]
+)
+def test_a_variable_that_is_no_text(tmp_path: Path, name: str) -> None:
+    config = {"kimicho": {"endpoint": "http://127.0.0.1:1"}} if name == "KIMI2_API_KEY" else {}
+    if name == "KEY_OF_A":
+        config = {"servants": [{"name": "a", "url": "http://127.0.0.1:1", "api_key_env": name}]}
+    path = tmp_path / "crown.json"
+    path.write_text(json.dumps(config))
+    done = run("--config", str(path), **{name: os.fsdecode(b"a=http://pa55w0rd\xff")})
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "pa55w0rd" not in done.stderr
+    assert f"configuration: {name}: its value is not UTF-8 text; set it anew" in done.stderr
 
 
 def test_a_taken_port(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def config(path: Path | str, at: Servant | None = None, /, **memory: Any) -> dic
     return {"servants": servants, "memory": {"path": str(path), "deadline": 10} | memory, "kimicho": False}
 
 
+def test_a_memory_that_was_replaced_is_recalled_from(path: Path) -> None:
+    router = crown.Router(config(path))
+    assert router.route_decision("the disk")["memory"]["hits"][0]["text"] == "the disk is large"
+    for end in ("", "-wal", "-shm"):
+        Path(f"{path}{end}").unlink()
+    with MemoryBundle(path) as bundle:
+        bundle.remember("semantic", "the disk is full")
+    for _ in range(2):
+        memory = router.route_decision("the disk")["memory"]
+        assert [hit["text"] for hit in memory["hits"]] == ["the disk is full"] and not memory["failed_layers"]
+
+
 def test_a_decision_holds_what_was_recalled(path: Path) -> None:
     memory = crown.Router(config(path)).route_decision("restart a router")["memory"]
     [hit] = memory["hits"]

@@ -11,6 +11,7 @@ import pytest
 
 import neoabzu_crown as crown
 from tests.gateway.support import Servant, closed_port, fails, says, servant
+from tests.support.limited import DOUBLED, run_limited
 
 USER = [{"role": "user", "content": "please refactor this"}]
 
@@ -253,3 +254,25 @@ def test_ten_megabytes_of_text_and_an_expression_built_to_explode() -> None:
         router.route_decision("x" * (10 << 20))
     assert failed.value.status == 413
     assert router.route_decision("a" * (1 << 20))["servant"] == "a"
+
+
+def test_values_that_are_in_each_other_many_times_over_are_refused_at_once() -> None:
+    script = f"""
+import neoabzu_crown as crown
+{DOUBLED}
+router = crown.Router({{"servants": [], "kimicho": False}})
+for call in (
+    lambda: crown.Router({{"rules": doubled}}),
+    lambda: router.route_decision("hi", {{"x": doubled}}),
+    lambda: router.complete([{{"role": "user", "content": doubled}}]),
+    lambda: router.complete([{{"role": "user", "content": "hi"}}], context={{"x": doubled}}),
+    lambda: router.complete([{{"role": "user", "content": "hi"}}], stop=doubled),
+):
+    try:
+        call()
+    except (crown.InvalidRequestError, crown.ConfigurationError) as error:
+        print(error)
+"""
+    places = ["config", "context", "messages", "context", "options"]
+    told = run_limited(script).splitlines()
+    assert told == [f"{place}: too many values, 1000000 are allowed" for place in places]

@@ -30,6 +30,7 @@ from tests.gateway.support import (
     says,
     servant,
 )
+from tests.support.limited import DOUBLED, run_limited
 
 KEY = "sk-very-secret-key"
 USER = [{"role": "user", "content": "hello"}]
@@ -247,6 +248,15 @@ def test_bad_configuration(k2: Servant, changes: dict[str, Any], words: str) -> 
     assert "pa55w0rd" not in str(failed.value) and "Evil" not in str(failed.value)
 
 
+@pytest.mark.parametrize("name", ["KIMI2_ENDPOINT", "KIMI_K2_URL", "KIMI2_API_KEY", "KIMI2_MODEL"])
+def test_a_variable_that_is_no_text(k2: Servant, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("KIMI_K2_URL", k2.url)
+    monkeypatch.setenv(name, os.fsdecode(b"http://pa55w0rd\xff"))
+    with pytest.raises(kimicho.ConfigurationError, match=f"{name}: its value is not UTF-8 text") as failed:
+        kimicho.init_kimicho()
+    assert "pa55w0rd" not in str(failed.value)
+
+
 @pytest.mark.parametrize("prompt", ["", " \n", "\ud800", b"bytes", 7, None, "x" * (10 << 20)])
 def test_bad_prompts(k2: Servant, prompt: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):
@@ -258,6 +268,24 @@ def test_bad_prompts(k2: Servant, prompt: Any) -> None:
 def test_bad_messages(k2: Servant, messages: Any) -> None:
     with pytest.raises(kimicho.RequestRefusedError):
         kimicho.complete(messages)
+    assert k2.requests == []
+
+
+def test_messages_that_are_in_each_other_many_times_over_are_refused_at_once(k2: Servant) -> None:
+    script = f"""
+import neoabzu_kimicho as kimicho
+{DOUBLED}
+kimicho.init_kimicho({k2.url!r}, timeout=1)
+for arguments in ([[doubled]], [[{{"role": "user"}}], [doubled]], [["x" * (1 << 20)] * 9], [[0] * (1 << 22)]):
+    try:
+        kimicho.complete(*arguments)
+    except kimicho.RequestRefusedError as error:
+        print(error)
+"""
+    messages, tools, long, many = run_limited(script).splitlines()
+    assert messages == many == "messages: too many values, 1000000 are allowed"
+    assert tools == "tools: too many values, 1000000 are allowed"
+    assert long == "messages: too large as JSON, 8388608 are allowed (bytes)"
     assert k2.requests == []
 
 

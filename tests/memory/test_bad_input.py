@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from neoabzu_memory import InvalidInputError, MemoryBundle, fingerprint
+from tests.support.limited import DOUBLED, run_limited
 
 NAN, INFINITY = float("nan"), float("inf")
 MEBIBYTE = 1 << 20
@@ -134,6 +135,43 @@ def test_items_that_fail_half_way_keep_nothing(bundle: MemoryBundle) -> None:
 
     with pytest.raises(RuntimeError, match="half way"):
         bundle.remember_many("semantic", items())
+
+
+def test_an_item_whose_key_changes_it_is_no_defect(bundle: MemoryBundle) -> None:
+    class Key(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            item[Key(f"more {len(item)}")] = "x"
+            return super().__eq__(other)
+
+    item: dict[Any, str] = {Key("text"): "x"}
+    try:
+        bundle.remember_many("working", [item])
+    except InvalidInputError as error:
+        assert "items[0]: " in str(error)
+
+
+def test_what_is_in_itself_many_times_over_is_refused_at_once(tmp_path: Path) -> None:
+    script = f"""
+from neoabzu_memory import InvalidInputError, MemoryBundle
+{DOUBLED}
+bundle = MemoryBundle({str(tmp_path / "other.db")!r})
+metadata, text = {{"x": doubled}}, "x" * (1 << 20)
+for call in (
+    lambda: bundle.remember("working", "x", metadata=metadata),
+    lambda: bundle.remember_many("working", [{{"text": "x", "metadata": metadata}}]),
+    lambda: bundle.record_repair("0" * 32, metadata, True),
+    lambda: bundle.remember_many("working", [{{"text": text}}] * 100_000),
+):
+    try:
+        call()
+    except InvalidInputError as error:
+        print(error)
+"""
+    told = run_limited(script).splitlines()
+    assert len(told) == 4 and all("65536 are allowed" in line for line in told[:3])
+    assert told[3] == "the batch has more than 268435456 bytes, which are allowed"
 
 
 def test_metadata_nested_without_end(bundle: MemoryBundle) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import math
 import pickle
+import random
+import struct
 import subprocess
 import sys
 import time
@@ -176,3 +179,18 @@ def test_without_the_extension_the_import_says_what_to_do() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: the memory needs RAZAR's Rust extension") and "make setup" in last
+
+
+def test_floats_come_back_to_the_last_digit(tmp_path: Path) -> None:
+    numbers = random.Random(7)
+    floats = [numbers.random() for _ in range(1000)]
+    while len(floats) < 2000:
+        (drawn,) = struct.unpack("d", numbers.randbytes(8))
+        floats += [drawn] if math.isfinite(drawn) else []
+    with MemoryBundle(tmp_path / "memory.db") as bundle:
+        fingerprint = bundle.record_failure("router", "logic", "floats")
+        bundle.remember("working", "floats", metadata={"floats": floats})
+        bundle.record_repair(fingerprint, {"floats": floats}, True)
+        [hit] = bundle.query("floats", layers=["working"], deadline=10)["hits"]
+        assert hit["metadata"]["floats"] == floats
+        assert bundle.recall_repair(fingerprint)[0]["repair"]["floats"] == floats

@@ -157,6 +157,21 @@ def test_a_damaged_layer_fails_alone(tmp_path: Path) -> None:
         )
 
 
+def test_a_damaged_file_that_is_set_aside_is_begun_anew_by_the_bundle_that_had_it_open(
+    tmp_path: Path,
+) -> None:
+    path = filled(tmp_path / "memory.db")
+    altered(path, "UPDATE semantic_index_data SET block = randomblob(length(block)) WHERE id > 10")
+    with MemoryBundle(path) as bundle:
+        assert "damaged" in bundle.initialize()["semantic"]
+        for end in ("", "-wal", "-shm"):
+            os.rename(f"{path}{end}", f"{path}{end}.aside")
+        assert set(bundle.initialize().values()) == {"ready"}
+        bundle.remember("semantic", "a new beginning")
+        other = "import sys; from neoabzu_memory import *; print(MemoryBundle(sys.argv[1]).stats()['layers'])"
+        assert "'semantic': {'records': 1, 'words': 3" in run(other, path)
+
+
 def test_flipped_bits_and_torn_files_are_errors_or_harmless(tmp_path: Path) -> None:
     path = filled(tmp_path / "memory.db", 50)
     content = path.read_bytes()

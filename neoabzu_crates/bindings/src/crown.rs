@@ -11,10 +11,12 @@ use neoabzu_kimicho::serde_json::{Map, Value, json};
 use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyString, PyType};
 
+use crate::environment::Environment;
 use crate::face::{detached, exception, to_json, to_python};
-use crate::kimicho::{body, duration, environ};
+use crate::interrupt::interruptible;
+use crate::kimicho::{body, duration};
 use crate::per_process::PerProcess;
 use crate::spans::{Spans, begin, wanted};
 
@@ -106,7 +108,11 @@ impl Router {
             Some(config) => to_json(config, "config").map_err(|fault| unusable(py, vec![fault]))?,
         };
         // The environment is read with the interpreter's lock held: `os.environ` changes it under that lock.
-        let config = Config::read(&config, &environ).map_err(|faults| unusable(py, faults))?;
+        let environment = Environment::default();
+        let config = Config::read(&config, &|name| environment.get(name));
+        let mut faults = environment.faults();
+        let config = config.map_err(|more| faults.extend(more));
+        let (Ok(config), true) = (config, faults.is_empty()) else { return Err(unusable(py, faults)) };
         let recall = detached(py, || crate::crown_memory::open(&config.recall))?;
         let recall = recall.map_err(|fault| unusable(py, vec![fault]))?;
         let routes = Routes::new(config, recall).map_err(|error| unusable(py, vec![error.message]))?;
@@ -122,14 +128,17 @@ impl Router {
         text: &Bound<'py, PyAny>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let Value::String(text) = to_json(text, "text").map_err(|fault| invalid(py, fault))? else {
+        let Ok(text) = text.cast::<PyString>() else {
             return Err(invalid(py, "text: expected text".to_owned()));
         };
+        let text = text.to_str().map_err(|_| {
+            invalid(py, "text: not Unicode text, it holds half of a surrogate pair".to_owned())
+        })?;
         let context = context.map_or(Ok(Value::Null), |context| to_json(context, "context"));
         let context = context.map_err(|fault| invalid(py, fault))?;
         let trace = begin("crown.route_decision", Role::Internal, None);
         let routes = self.routes(py);
-        let decision = detached(py, || routes.route_decision(&text, context, trace))?;
+        let decision = detached(py, || routes.route_decision(text, context, trace))?;
         to_python(py, &decision.map_err(|fault| raised(py, &fault))?)
     }
 
@@ -159,7 +168,7 @@ impl Router {
         }
         let trace = begin("crown.complete", Role::Internal, traceparent);
         let routes = self.routes(py);
-        let answer = detached(py, || {
+        let answer = interruptible(py, move || {
             let body = Value::Object(body).to_string();
             let request = Request::of_body(&body, routes.config().max_text);
             routes.complete(&trace.watch(request)?.traced(trace))
@@ -175,7 +184,7 @@ impl Router {
     /// Look at every servant now, and return how they do.
     fn check<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let routes = self.routes(py);
-        detached(py, || {
+        interruptible(py, move || {
             for index in 0..routes.config().servants.len() {
                 let alive = routes.client(index).probe(LOOK).is_ok();
                 routes.health(index).probed(alive, Instant::now());

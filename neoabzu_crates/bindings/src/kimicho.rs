@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
-use crate::face::{detached, exception, to_json, to_python};
+use crate::environment::Environment;
+use crate::face::{exception, to_json, to_python};
+use crate::interrupt::interruptible;
 use crate::per_process::PerProcess;
 use crate::spans::begin;
 
@@ -72,12 +74,6 @@ fn refused(py: Python<'_>, message: String) -> PyErr {
     raised(py, &Error::new(Kind::Refused, message))
 }
 
-/// Reads an environment variable. To be called with the interpreter's lock held: `os.environ` changes them under it,
-/// and the C library does not survive both at once.
-pub fn environ(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// A time limit in seconds.
 pub fn duration(seconds: f64) -> Option<Duration> {
     (seconds > 0.0 && seconds <= LONGEST).then(|| Duration::from_secs_f64(seconds))
@@ -92,7 +88,12 @@ fn configured(
     let timeout = duration(timeout).ok_or_else(|| {
         Error::configuration("the timeout is not a number of seconds above 0, at most a day")
     })?;
-    Settings::for_k2(endpoint, key, model, timeout, &environ).and_then(Client::new).map(PerProcess::new)
+    let environment = Environment::default();
+    let settings = Settings::for_k2(endpoint, key, model, timeout, &|name| environment.get(name));
+    match environment.faults().as_slice() {
+        [] => settings.and_then(Client::new).map(PerProcess::new),
+        faults => Err(Error::configuration(faults.join("; "))),
+    }
 }
 
 fn client(py: Python<'_>) -> Result<Arc<Client>, Error> {
@@ -104,12 +105,15 @@ fn client(py: Python<'_>) -> Result<Arc<Client>, Error> {
     Ok(client.get_or_insert(made).get(py, Client::anew))
 }
 
-fn ask(py: Python<'_>, body: &Body, traceparent: Option<&str>) -> PyResult<Value> {
+fn ask(py: Python<'_>, body: Body, traceparent: Option<&str>) -> PyResult<Value> {
     let client = client(py).map_err(|error| raised(py, &error))?;
     let trace = begin("kimicho.complete", Role::Client, traceparent);
     trace.set("gen_ai.request.model", client.settings().model.as_deref().unwrap_or(""));
-    let outcome = detached(py, || client.complete(body, trace.traceparent()))?;
-    trace.settle(outcome.as_ref().map(|_| ()));
+    let outcome = interruptible(py, move || {
+        let outcome = client.complete(&body, trace.traceparent());
+        trace.settle(outcome.as_ref().map(|_| ()));
+        outcome
+    })?;
     outcome.map_err(|error| raised(py, &error))
 }
 
@@ -144,7 +148,7 @@ fn fallback_k2(py: Python<'_>, prompt: &Bound<'_, PyAny>, traceparent: Option<&s
         _ => return Err(refused(py, "the prompt is not text".to_owned())),
     };
     let messages = json!([{"role": "user", "content": prompt}]);
-    let answer = ask(py, &Body::new(messages.to_string()), traceparent)?;
+    let answer = ask(py, Body::new(messages.to_string()), traceparent)?;
     let content = answer.pointer("/choices/0/message/content").and_then(Value::as_str).map(str::to_owned);
     content
         .filter(|text| !text.is_empty())
@@ -166,7 +170,7 @@ fn complete<'py>(
     if body.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(refused(py, "messages: expected a list that is not empty".to_owned()));
     }
-    to_python(py, &ask(py, &Body::from(&body), traceparent)?)
+    to_python(py, &ask(py, Body::from(&body), traceparent)?)
 }
 
 /// The body of a request.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use neoabzu_crown::Trace;
-use neoabzu_memory::{BUSY_TIMEOUT, Bundle, Error, Query, RecordId};
+use neoabzu_memory::{BUSY_TIMEOUT, Bundle, Error, MAX_BATCH_BYTES, Query, RecordId};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyType};
@@ -106,6 +106,7 @@ impl MemoryBundle {
     ) -> PyResult<Vec<String>> {
         let layer = values::layer(layer)?;
         let mut records = Vec::new();
+        let mut bytes = 0;
         for value in items.try_iter()? {
             if records.len() == neoabzu_memory::MAX_BATCH {
                 let most = neoabzu_memory::MAX_BATCH;
@@ -114,7 +115,13 @@ impl MemoryBundle {
                     &format!("the batch has more than {most} records, which are allowed"),
                 ));
             }
-            records.push(item(&value?, records.len())?);
+            let record = item(&value?, records.len())?;
+            bytes += record.bytes();
+            if bytes > MAX_BATCH_BYTES {
+                let told = format!("the batch has more than {MAX_BATCH_BYTES} bytes, which are allowed");
+                return Err(invalid(py, &told));
+            }
+            records.push(record);
             if records.len() % CONVERTED_AT_ONCE == 0 {
                 py.detach(|| ());
             }

@@ -1,5 +1,8 @@
 //! The bounds every evaluation keeps to.
 
+use crate::error::Error;
+use crate::meter;
+
 /// What an expression may cost. Exceeding one is an error that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -41,6 +44,16 @@ impl Limits {
         output: 100_000,
         milliseconds: 3_000,
     };
+
+    /// What text of `bytes` bytes costs as a part of the variables, in steps.
+    pub fn steps_of_text(bytes: usize) -> u64 {
+        meter::text(bytes)
+    }
+
+    /// The error for variables that are larger than `input`: whoever converts them can stop there.
+    pub fn input_exceeded(&self) -> Error {
+        Error::limit("input", self.input, "the variables are larger than", "steps of size")
+    }
 
     /// Each limit by name, in the order of the fields.
     pub fn named(&self) -> [(&'static str, u64); 10] {

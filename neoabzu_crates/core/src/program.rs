@@ -1,5 +1,7 @@
 //! A compiled expression.
 
+use std::collections::HashSet;
+
 use cel::common::ast::{Expr, SourceInfo};
 use cel::parser::ParseErrors;
 use cel::{Context, ExecutionError, IdedExpr, Value as CelValue};
@@ -10,6 +12,7 @@ use crate::explain;
 use crate::instrument::instrument;
 use crate::limits::Limits;
 use crate::meter::{Metered, Spent};
+use crate::regex;
 use crate::scan;
 use crate::shape::{Path, Shape};
 use crate::stack;
@@ -26,6 +29,8 @@ pub struct Program {
     measure: Measure,
     metered_depth: usize,
     references: Vec<String>,
+    /// The patterns of `matches`, unless some are not known before.
+    patterns: Option<Vec<Box<str>>>,
 }
 
 impl Program {
@@ -51,7 +56,8 @@ impl Program {
         let metered_depth = walk::measure(&metered).depth;
         let shape = Shape::of(&expr);
         let references = references(&expr, &shape);
-        Ok(Program { expr, metered, info, shape, measure, metered_depth, references })
+        let patterns = walk::patterns(&expr);
+        Ok(Program { expr, metered, info, shape, measure, metered_depth, references, patterns })
     }
 
     /// Which parts of which variables the expression reads.
@@ -72,18 +78,30 @@ impl Program {
     pub fn check(&self, variables: Option<&dyn Fn(&str) -> bool>) -> Result<(), Error> {
         let known = |name: &str| match variables {
             None => true,
-            Some(defined) => !self.references.iter().any(|named| named == name) || defined(name),
+            Some(defined) => {
+                self.references.binary_search_by(|named| named.as_str().cmp(name)).is_err() || defined(name)
+            }
         };
         let fault =
             stack::run(stack::to_evaluate(self.measure.depth), || explain::check(&self.expr, &known))?;
         fault.map_err(|(id, error)| error.at(self.position(id)))
     }
 
-    /// Whether an evaluation is likely to end within 50 µs.
-    pub fn is_brief(&self, variables: &Variables<'_>) -> bool {
-        let size = variables.size() + self.measure.literals;
+    /// Whether an evaluation with variables of so many steps ([`Variables::size`]) is likely to end within 50 µs.
+    pub fn is_brief(&self, size: u64) -> bool {
+        let size = size + self.measure.literals;
         let turns = size.saturating_pow(self.measure.loops as u32);
-        self.measure.nodes <= 100 && size <= 500 && !self.measure.grows && turns <= 50
+        self.measure.nodes <= 100
+            && size <= 500
+            && !self.measure.grows
+            && turns <= 50
+            && self.finds_quickly(size.saturating_mul(turns))
+    }
+
+    /// Whether no pattern is left to be compiled by this thread, which may take milliseconds.
+    fn finds_quickly(&self, steps: u64) -> bool {
+        let quick = |patterns: &Vec<Box<str>>| patterns.iter().all(|pattern| regex::is_quick(pattern, steps));
+        self.patterns.as_ref().is_some_and(quick)
     }
 
     /// Evaluates the expression.
@@ -101,12 +119,7 @@ impl Program {
         limits: &Limits,
     ) -> Result<Value<'static>, Error> {
         if variables.size() > limits.input {
-            return Err(Error::limit(
-                "input",
-                limits.input,
-                "the variables are larger than",
-                "steps of size",
-            ));
+            return Err(limits.input_exceeded());
         }
         if variables.depth() > limits.value_depth {
             return Err(Error::limit(
@@ -187,12 +200,14 @@ impl Program {
 }
 
 fn references(expr: &IdedExpr, shape: &Shape) -> Vec<String> {
+    let mut parts_of_types = HashSet::new();
+    roots_of_type_names(expr, &mut parts_of_types);
     let named = shape.variables[..shape.named].iter().map(|part| &*part.name);
     let mut names: Vec<String> = named
         .filter(|name| !environment::is_type(name))
         // `math` in `math.abs(x)` names no variable.
         .filter(|name| !environment::is_namespace(name) || uses_as_value(expr, name))
-        .filter(|name| !is_part_of_type_name(expr, name))
+        .filter(|name| !parts_of_types.contains(name))
         .map(str::to_owned)
         .collect();
     names.sort_unstable();
@@ -216,16 +231,17 @@ fn uses_as_value(expr: &IdedExpr, name: &str) -> bool {
 }
 
 /// `google` in `google.protobuf.Timestamp` names no variable.
-fn is_part_of_type_name(expr: &IdedExpr, name: &str) -> bool {
-    if let Some(path) = Path::of(expr) {
-        let selected = path.fields[..path.selected].iter().copied();
-        let qualified: Vec<&str> =
-            std::iter::once(path.root.trim_start_matches('.')).chain(selected).collect();
-        return qualified[0] == name && environment::is_type(&qualified.join("."));
+fn roots_of_type_names<'e>(expr: &'e IdedExpr, found: &mut HashSet<&'e str>) {
+    let Some(path) = Path::of(expr) else {
+        walk::children(expr, &mut |child| roots_of_type_names(child, found));
+        return;
+    };
+    let root = path.root.trim_start_matches('.');
+    let selected = path.fields[..path.selected].iter().copied();
+    let qualified: Vec<&str> = std::iter::once(root).chain(selected).collect();
+    if environment::is_type(&qualified.join(".")) {
+        found.insert(root);
     }
-    let mut part = false;
-    walk::children(expr, &mut |child| part |= is_part_of_type_name(child, name));
-    part
 }
 
 fn syntax_error(source: &str, errors: &ParseErrors) -> Error {

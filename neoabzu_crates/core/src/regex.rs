@@ -110,6 +110,19 @@ pub(crate) fn is_match(pattern: &str, text: &str) -> Result<bool, ExecutionError
     }
 }
 
+/// States times steps of text that surely take less than a few microseconds, once the automaton is built, and mostly so
+/// while it is: each byte makes a new state of it at worst.
+const QUICK: u64 = 1_500;
+
+/// Whether this thread has compiled the pattern, and finds it quickly in text of so many steps.
+pub(crate) fn is_quick(pattern: &str, steps: u64) -> bool {
+    KEPT.with_borrow_mut(|kept| match kept.get(pattern).map(AsRef::as_ref) {
+        Some(Ok(compiled)) => (compiled.nfa.states().len() as u64).saturating_mul(steps) <= QUICK,
+        Some(Err(_)) => true,
+        None => false,
+    })
+}
+
 fn invalid(fault: &str) -> ExecutionError {
     ExecutionError::function_error("matches", format!("not a regular expression: {fault}"))
 }
@@ -154,6 +167,16 @@ mod tests {
         assert!(!found(r"\bté\b", "un été chaud"));
         assert!(found("", ""));
         assert!(found("(?i)HELLO", "say hello"));
+    }
+
+    #[test]
+    fn only_what_was_compiled_here_is_quick() {
+        let pattern = "^/api/v[0-9]+/only_here$";
+        assert!(!is_quick(pattern, 4));
+        assert!(found(pattern, "/api/v1/only_here"));
+        assert!(is_quick(pattern, 4) && !is_quick(pattern, 1_000));
+        assert!(std::thread::scope(|scope| scope.spawn(|| !is_quick(pattern, 4)).join().unwrap()));
+        assert!(found(r"\w{20}", &"x".repeat(20)) && !is_quick(r"\w{20}", 4));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 //! `env.MODE == "prod"` reads one entry of `env`, however many there are. Whoever converts values for
 //! the evaluator need convert no more than the shape holds: the outcome is the same.
 
+use std::borrow::Cow;
+
 use cel::IdedExpr;
 use cel::common::ast::{Expr, LiteralValue, operators};
+use hashlink::LinkedHashMap;
 
 use crate::walk;
 
@@ -31,16 +34,16 @@ impl Shape {
         collector.visit(expr);
         let mut variables = collector.variables;
         let named = variables.len();
-        for name in collector.qualified {
-            read(&mut variables, &name, &[]);
+        for name in &collector.qualified {
+            read(&mut variables, name, &[]);
         }
-        Shape { variables, named }
+        Shape { variables: parts(variables), named }
     }
 }
 
 #[derive(Default)]
 struct Collector<'e> {
-    variables: Vec<Part>,
+    variables: Entries<'e>,
     qualified: Vec<String>,
     bound: Vec<&'e str>,
 }
@@ -84,19 +87,30 @@ impl<'e> Collector<'e> {
     }
 }
 
-fn read(parts: &mut Vec<Part>, name: &str, fields: &[&str]) {
-    let at = parts.iter().position(|part| *part.name == *name).unwrap_or_else(|| {
-        parts.push(Part { name: name.into(), entries: Some(Vec::new()) });
-        parts.len() - 1
-    });
+/// Names in the order in which they first appear, each with the entries of it that are read; `None`: all of it.
+type Entries<'n> = LinkedHashMap<Cow<'n, str>, Option<Box<Read<'n>>>>;
+
+#[derive(Default)]
+struct Read<'n>(Entries<'n>);
+
+fn read<'n>(entries: &mut Entries<'n>, name: impl Into<Cow<'n, str>>, fields: &[&'n str]) {
+    let part = entries.entry(name.into()).or_insert_with(|| Some(Box::default()));
     match fields.split_first() {
-        None => parts[at].entries = None,
+        None => *part = None,
         Some((field, rest)) => {
-            if let Some(entries) = &mut parts[at].entries {
-                read(entries, field, rest);
+            if let Some(below) = part {
+                read(&mut below.0, *field, rest);
             }
         }
     }
+}
+
+fn parts(entries: Entries<'_>) -> Vec<Part> {
+    let part = |(name, below): (Cow<'_, str>, Option<Box<Read<'_>>>)| Part {
+        name: name.into(),
+        entries: below.map(|below| parts(below.0)),
+    };
+    entries.into_iter().map(part).collect()
 }
 
 /// `a.b["c"].d`: a variable and the fields selected from it.

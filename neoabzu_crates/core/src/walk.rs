@@ -39,6 +39,30 @@ fn entry_parts<'e>(entry: &'e EntryExpr, visit: &mut dyn FnMut(&'e IdedExpr)) {
     }
 }
 
+/// The patterns of `matches` in the expression, each once, if all of them are literals.
+pub(crate) fn patterns(expr: &IdedExpr) -> Option<Vec<Box<str>>> {
+    let mut found = Vec::new();
+    collect_patterns(expr, &mut found).then(|| {
+        found.sort_unstable();
+        found.dedup();
+        found
+    })
+}
+
+fn collect_patterns(expr: &IdedExpr, found: &mut Vec<Box<str>>) -> bool {
+    if let Expr::Call(call) = &expr.expr
+        && call.func_name == "matches"
+    {
+        match call.args.last().map(|pattern| &pattern.expr) {
+            Some(Expr::Literal(LiteralValue::String(text))) => found.push(text.inner().into()),
+            _ => return false,
+        }
+    }
+    let mut literal = true;
+    children(expr, &mut |child| literal = literal && collect_patterns(child, found));
+    literal
+}
+
 /// What is known of a tree before it is evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measure {

@@ -234,13 +234,31 @@ fn check_finds_unknown_names_and_bad_patterns() {
 }
 
 #[test]
+fn the_names_of_a_long_list_are_sorted_and_complete() {
+    let names: Vec<String> = (0..1300).rev().map(|n| format!("name{n:04}")).collect();
+    let source = format!("[{}, google.protobuf.Timestamp, math.abs(x)]", names.join(","));
+    let program = Program::compile(&source).unwrap();
+    let mut expected = names.clone();
+    expected.push("x".to_owned());
+    expected.sort_unstable();
+    assert_eq!(program.references(), expected);
+    assert_eq!(program.shape().variables[..2].iter().map(|part| &*part.name).collect::<Vec<_>>(), names[..2]);
+}
+
+#[test]
 fn only_small_work_is_brief() {
-    let brief =
-        |source: &str, variables: &Variables<'_>| Program::compile(source).unwrap().is_brief(variables);
+    let brief = |source: &str, variables: &Variables<'_>| {
+        Program::compile(source).unwrap().is_brief(variables.size())
+    };
     let small: Variables<'_> = [("x", Value::from("a"))].into_iter().collect();
     let large: Variables<'_> = [("x", Value::from(vec![1; 1000]))].into_iter().collect();
     assert!(brief("x == 'a' && x.startsWith('b')", &small));
     assert!(brief("[1, 2].exists(y, y == x)", &small));
     assert!(!brief("x == x", &large));
+    assert!(!brief("x.matches('^a{1,9}$')", &small), "this thread has not compiled the pattern");
+    let program = Program::compile("x.matches('^a{1,9}$')").unwrap();
+    assert_eq!(program.evaluate(&small), Ok(Value::Bool(true)));
+    assert!(program.is_brief(small.size()) && !brief("x.matches(x)", &small));
+    assert!(!program.is_brief(200), "the text is too long for the pattern");
     assert!(!brief("lists.range(100000).size() > x", &small));
 }

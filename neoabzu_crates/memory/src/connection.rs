@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::companions::{Files, Standing};
 use crate::error::{Error, ErrorKind, Result};
 use crate::{process, schema, word_counts};
 
@@ -27,12 +28,31 @@ const STEPS_PER_LOOK: i32 = 1000;
 pub(crate) struct Handle {
     connection: Connection,
     clock: Arc<Clock>,
+    files: Files,
+    /// Another number, another content: what is known of the one does not hold for the other.
+    pub(crate) content: u64,
     _open: process::Open,
 }
 
 impl Handle {
     pub(crate) fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+}
+
+impl Drop for Handle {
+    /// The last one to close copies the log into the file and then removes the log by its name. If that is the name of
+    /// somebody else's by now, it must do neither. A log that was only removed can still be copied: under the lock that
+    /// this takes nobody has the file open.
+    fn drop(&mut self) {
+        if matches!(self.files.standing(), Standing::OtherFile | Standing::OtherLog) {
+            // If this fails, so will what it keeps from happening: the connection is of no use.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
     }
 }
 
@@ -79,8 +99,9 @@ pub(crate) enum Role {
     Writer,
 }
 
-/// Opens the file, makes it if it is not there and brings it up to date; waits so long for other processes.
-pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
+/// Opens the file and makes it if it is not there; waits so long for other processes. An older file is brought up to
+/// date for the writer, which may take as long as to write all of it; a reader gets none.
+pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Option<Handle>> {
     create_file(path)?;
     open_file(path, role, patience).map_err(|error| {
         // Of a file system that may not be written SQLite says only that it cannot open the companion files.
@@ -94,8 +115,9 @@ fn is_read_only(error: &std::io::Error) -> bool {
     matches!(error.kind(), IoKind::ReadOnlyFilesystem | IoKind::PermissionDenied)
 }
 
-fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
-    let open = process::Open::new();
+fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Option<Handle>> {
+    let mut files = Files::before_open(path);
+    let open = process::Open::new(files.file);
     // NO_MUTEX: a connection is with one thread at a time. No URIs: a path is only a path.
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -112,6 +134,9 @@ fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     ))?;
     schema::owner(&connection)?;
     use_wal(&connection, patience)?;
+    if role == Role::Reader && schema::is_older(&connection)? {
+        return Ok(None);
+    }
     schema::prepare(&mut connection)?;
     word_counts::register(&connection)?;
     if role == Role::Reader {
@@ -120,7 +145,8 @@ fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Handle> {
     let clock = Arc::new(Clock::new());
     let seen = Arc::clone(&clock);
     connection.progress_handler(STEPS_PER_LOOK, Some(move || seen.is_over()))?;
-    Ok(Handle { connection, clock, _open: open })
+    files.opened();
+    Ok(Some(Handle { connection, clock, files, content: 0, _open: open }))
 }
 
 /// Makes the file, readable by owner and group alone, and refuses what SQLite would hang or choke on.

@@ -2,6 +2,7 @@
 
 mod blanks;
 mod bundle;
+mod companions;
 mod connection;
 mod error;
 mod fingerprint;
@@ -18,6 +19,7 @@ mod search;
 mod store;
 mod survey;
 mod tiers;
+mod update;
 mod word_counts;
 mod words;
 

@@ -37,7 +37,8 @@ impl Record {
         self.key.as_deref().map_or(Ok(()), |key| check_name("key", key))
     }
 
-    pub(crate) fn bytes(&self) -> usize {
+    /// What it counts towards [`MAX_BATCH_BYTES`].
+    pub fn bytes(&self) -> usize {
         self.text.len() + self.metadata.len() + self.key.as_ref().map_or(0, String::len)
     }
 }

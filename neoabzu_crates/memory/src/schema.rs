@@ -71,6 +71,11 @@ pub(crate) fn prepare(connection: &mut Connection) -> Result<()> {
     migrate(connection, STEPS, SCHEMA)
 }
 
+/// True if an older version made it and it has records, perhaps, that have to be moved.
+pub(crate) fn is_older(connection: &Connection) -> Result<bool> {
+    Ok(owner(connection)? != Owner::Nobody && !is_current(connection, SCHEMA)?)
+}
+
 /// Whose file it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {

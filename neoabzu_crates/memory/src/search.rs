@@ -120,12 +120,13 @@ fn search(
 ) -> Result<()> {
     let mut lease = store.reader(end)?;
     let mut time = Time { clock: Arc::clone(lease.clock()), end, stages: 2 * layers.len() as u32 + 1 };
+    let content = lease.content;
     // One view of the file for all statements, and its locks taken once.
     let transaction = lease.transaction()?;
     let failed = &mut answer.failed_layers;
     let mut surveyed = Vec::new();
     for &layer in layers {
-        match time.next_stage().and_then(|()| survey(&transaction, statistics, layer, words)) {
+        match time.next_stage().and_then(|()| survey(&transaction, statistics, content, layer, words)) {
             Ok(found) => surveyed.push(found),
             Err(error) => failed.push((layer, error)),
         }

@@ -1,13 +1,18 @@
 //! The file and its connections: one writer, a few readers, each lent to one thread at a time.
+//!
+//! Before one is lent it is looked whether the file is still the one at the path: somebody may have removed it, or put
+//! another one in its place.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::companions::{Inode, Standing};
 use crate::connection::{self, Handle, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process;
+use crate::update::Update;
 
 /// Readers at once; more threads wait for one of them.
 const READERS: usize = 4;
@@ -24,9 +29,46 @@ struct State {
     closed: bool,
     readers: Pool,
     writer: Pool,
+    /// The file whose log, or the index of it, was removed below open connections. SQLite shares the index among all
+    /// connections of a process, so that none may be opened before all are closed.
+    log_lost: Option<Inode>,
+    /// The file that is open, and how often it became another one.
+    file: Option<Inode>,
+    content: u64,
+    /// An older file on its way to a current one.
+    update: Option<Arc<Update>>,
 }
 
 impl State {
+    /// Takes out all connections that are not lent, to be closed outside of the lock.
+    fn take_idle(&mut self) -> Vec<Handle> {
+        let mut taken = Vec::new();
+        for pool in [&mut self.readers, &mut self.writer] {
+            pool.open -= pool.idle.len();
+            taken.append(&mut pool.idle);
+        }
+        taken
+    }
+
+    /// Notes that what the open connections read is not what is at the path.
+    fn outdated(&mut self, standing: Standing) -> Vec<Handle> {
+        self.content += 1;
+        let file = self.file.take();
+        if standing != Standing::OtherFile {
+            self.log_lost = self.log_lost.or(file);
+        }
+        self.take_idle()
+    }
+
+    fn opened(&mut self, handle: &mut Handle) {
+        let file = handle.files().file;
+        if self.file.is_some() && self.file != file {
+            self.content += 1;
+        }
+        self.file = file;
+        handle.content = self.content;
+    }
+
     fn pool(&mut self, role: Role) -> (&mut Pool, usize) {
         match role {
             Role::Reader => (&mut self.readers, READERS),
@@ -113,13 +155,10 @@ impl Store {
         }
         let mut state = self.lock();
         state.closed = true;
-        let readers = std::mem::take(&mut state.readers.idle);
-        let writer = std::mem::take(&mut state.writer.idle);
-        state.readers.open -= readers.len();
-        state.writer.open -= writer.len();
+        let idle = state.take_idle();
         drop(state);
         self.returned.notify_all();
-        drop((readers, writer));
+        drop(idle);
     }
 
     /// A panic cannot leave this state half changed, so a poisoned lock is as good as any other.
@@ -134,17 +173,35 @@ impl Store {
             if state.closed {
                 return Err(Error::new(ErrorKind::Closed, "the memory bundle is closed"));
             }
-            let (pool, most) = state.pool(role);
-            if let Some(handle) = pool.idle.pop() {
-                return Ok(Lease { store: self, role, handle: Some(handle) });
+            if let Some(handle) = state.pool(role).0.idle.pop() {
+                let standing = handle.files().standing();
+                if standing == Standing::Same {
+                    return Ok(Lease { store: self, role, handle: Some(handle) });
+                }
+                state.pool(role).0.idle.push(handle);
+                let outdated = state.outdated(standing);
+                drop(state);
+                drop(outdated);
+                self.returned.notify_all();
+                state = self.lock();
+                continue;
             }
-            if pool.open < most {
+            state.log_lost = state.log_lost.filter(|&file| process::has_open(file));
+            let lost = state.log_lost.is_some();
+            let lent = state.readers.open + state.writer.open;
+            let (pool, most) = state.pool(role);
+            if !lost && pool.open < most {
                 pool.open += 1;
                 break;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || (lost && lent == 0) {
                 return Err(match role {
+                    _ if lost => Error::new(
+                        ErrorKind::Storage,
+                        "its write-ahead log was removed while it was open; once all bundles of this process \
+                         that use it are closed, it can be opened again",
+                    ),
                     Role::Reader => {
                         Error::new(ErrorKind::Deadline, "all connections are busy with other queries")
                     }
@@ -155,16 +212,44 @@ impl Store {
         }
         drop(state);
         // The place in the pool is taken; opening takes its time outside of the lock.
-        let patience = deadline.saturating_duration_since(Instant::now());
-        let opened = connection::open(&self.path, role, patience);
+        let opened = self.open(role, deadline);
         let mut state = self.lock();
         match opened {
-            Ok(handle) => Ok(Lease { store: self, role, handle: Some(handle) }),
+            Ok(mut handle) => {
+                state.opened(&mut handle);
+                Ok(Lease { store: self, role, handle: Some(handle) })
+            }
             Err(error) => {
                 state.pool(role).0.open -= 1;
                 drop(state);
                 self.returned.notify_all();
                 Err(error)
+            }
+        }
+    }
+
+    fn open(&self, role: Role, deadline: Instant) -> Result<Handle> {
+        loop {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            match connection::open(&self.path, role, patience)? {
+                Some(handle) => return Ok(handle),
+                None => self.update()?.wait(deadline)?,
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(ErrorKind::Deadline, "the time limit was reached"));
+            }
+        }
+    }
+
+    /// The update that is under way, or a new one.
+    fn update(&self) -> Result<Arc<Update>> {
+        let mut state = self.lock();
+        match state.update.as_ref().filter(|update| !update.has_ended()) {
+            Some(update) => Ok(Arc::clone(update)),
+            None => {
+                let update = Update::start(self.path.clone(), self.busy_timeout)?;
+                state.update = Some(Arc::clone(&update));
+                Ok(update)
             }
         }
     }

@@ -16,11 +16,12 @@ const SAMPLE: i64 = 256;
 /// Word statistics of a layer that are kept from one query for the next.
 const MAX_KNOWN: usize = 8192;
 
-/// In how many records of a layer a word occurs, when the layer was as `part` says.
+/// In how many records of a layer a word occurs, when the layer was as `part` says, in the file of that number.
 #[derive(Clone, Copy)]
 struct Known {
     occurs: i64,
     part: schema::Part,
+    content: u64,
 }
 
 /// What is remembered from query to query; wrong figures cost time or a little of the order, never a record.
@@ -28,9 +29,9 @@ struct Known {
 pub(crate) struct Statistics(Mutex<HashMap<Layer, HashMap<String, Known>>>);
 
 impl Statistics {
-    fn get(&self, layer: Layer, word: &str, part: &schema::Part) -> Option<i64> {
+    fn get(&self, layer: Layer, word: &str, part: &schema::Part, content: u64) -> Option<i64> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(&layer)?.get(word)?;
+        let known = known.get(&layer)?.get(word).filter(|known| known.content == content)?;
         let holds = if known.occurs == 0 {
             // A word that was not there may have come with the least change.
             known.part == *part
@@ -62,10 +63,11 @@ pub(crate) struct Surveyed {
     pub order: Vec<usize>,
 }
 
-/// Looks up in how many records of a layer each word occurs.
+/// Looks up in how many records of a layer each word occurs; `content` is the number of the connection's file.
 pub(crate) fn survey(
     connection: &Connection,
     statistics: &Statistics,
+    content: u64,
     layer: Layer,
     words: &[String],
 ) -> Result<Surveyed> {
@@ -78,11 +80,11 @@ pub(crate) fn survey(
         .prepare_cached(&format!("SELECT coalesce(max(id), 0) FROM {layer}"))?
         .query_row([], |row| Ok(index_place::first(row.get(0)?)))?;
     for (word, occurs) in words.iter().zip(&mut surveyed.occurs) {
-        *occurs = match statistics.get(layer, word, &part) {
+        *occurs = match statistics.get(layer, word, &part, content) {
             Some(known) => known,
             None => {
                 let occurs = occurrences(connection, layer, word)?.min(part.records);
-                statistics.put(layer, word, Known { occurs, part });
+                statistics.put(layer, word, Known { occurs, part, content });
                 occurs
             }
         };
@@ -118,7 +120,7 @@ fn occurrences(connection: &Connection, layer: Layer, word: &str) -> Result<i64>
     Ok(2 * SAMPLE + (between as f64 * density) as i64)
 }
 
-/// In quotes nothing is an operator; words hold letters and digits alone.
+/// In quotes nothing is an operator; words hold letters, digits and marks alone.
 pub(crate) fn quoted(word: &str) -> String {
     format!("\"{word}\"")
 }

@@ -1,4 +1,5 @@
-//! Words of a text, as far as the search cares: runs of letters and digits.
+//! Words of a text, as far as the search cares: runs of letters and digits, with the marks that are written over and
+//! below them. The index leaves accents out, composed ("\u{e9}") or not ("e\u{301}").
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -9,7 +10,14 @@ const MAX_WORDS: usize = 32;
 const MAX_BYTES: usize = 128;
 
 fn split(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
+    let runs = text.split(|letter: char| !letter.is_alphanumeric() && !is_mark(letter));
+    // A mark over something else begins no word.
+    runs.map(|run| run.trim_start_matches(is_mark)).filter(|word| !word.is_empty())
+}
+
+/// The blocks of combining marks for letters of any script.
+fn is_mark(letter: char) -> bool {
+    matches!(letter, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// How many words a text has: its length for the ranking.
@@ -17,8 +25,8 @@ pub(crate) fn count(text: &str) -> i64 {
     split(text).count() as i64
 }
 
-/// The different words of a query in lower case; of very many the longest, which are rare as a rule. Only letters and
-/// digits are left, so that none of them can be taken for an operator once it stands in quotes.
+/// The different words of a query in lower case; of very many the longest, which are rare as a rule. Only letters,
+/// digits and marks are left, so that none of them can be taken for an operator once it stands in quotes.
 pub(crate) fn distinct(text: &str) -> Vec<String> {
     let mut seen = HashSet::new();
     let words = split(text).filter(|word| word.len() <= MAX_BYTES).map(str::to_lowercase);
@@ -42,6 +50,8 @@ mod tests {
         );
         assert_eq!(count("Errno 111: Connection_refused (connection)"), 5);
         assert_eq!(distinct("\"a\" OR * NEAR(b) ^c\0d \u{301}"), ["a", "or", "near", "b", "c", "d"]);
+        assert_eq!(distinct("re\u{301}sume\u{301}=\u{338}x"), ["re\u{301}sume\u{301}", "x"]);
+        assert_eq!(count("\u{301}re\u{301}sume\u{301} \u{301} na\u{308}ive"), 2);
         assert!(distinct(" \n\"'*^-(): ").is_empty());
     }
 

@@ -300,3 +300,25 @@ fn any_flipped_byte_is_an_error_or_harmless() {
         let _ = bundle.recall_repair(&"0".repeat(32));
     }
 }
+
+#[test]
+fn accents_are_left_out_however_they_are_written() {
+    for (composed, decomposed, bare) in [
+        ("r\u{e9}sum\u{e9}", "re\u{301}sume\u{301}", "resume"),
+        ("\u{c5}ngstr\u{f6}m", "A\u{30a}ngstro\u{308}m", "angstrom"),
+        ("\u{1ec7}n", "e\u{323}\u{302}n", "en"),
+        ("cr\u{e8}me br\u{fb}l\u{e9}e", "cre\u{300}me bru\u{302}le\u{301}e", "creme brulee"),
+    ] {
+        for kept in [composed, decomposed, bare] {
+            let fixture = Fixture::new();
+            fixture.remember(Layer::Semantic, &[kept, "sume me an g"]);
+            for asked in [composed, decomposed, bare] {
+                assert_eq!(fixture.found(&ask(asked)), [kept], "{asked:?} does not find {kept:?} alone");
+            }
+        }
+    }
+    // Marks that the index takes for the end of a word.
+    let fixture = Fixture::new();
+    fixture.remember(Layer::Semantic, &["a\u{305}b c", "a\u{338}b c"]);
+    assert_eq!(fixture.found(&ask("a\u{305}b")).len(), 2);
+}

@@ -52,6 +52,38 @@ fn the_records_of_the_first_arrangement_are_taken_over() {
 }
 
 #[test]
+fn a_query_does_not_wait_for_an_older_file_longer_than_its_deadline() {
+    let folder = TempDir::new().unwrap();
+    let rows = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000)
+        INSERT INTO record (layer, text, metadata, created)
+        SELECT 'semantic', 'word' || n || ' of a long text ' || (n % 997), '{}', n FROM n;";
+    let path = file(&folder, &format!("{FIRST}{rows}"));
+    let bundle = open(&path);
+    let hurried = Query { deadline: Duration::from_millis(1), ..Query::new("word99999") };
+    let answer = bundle.query(&hurried).unwrap();
+    assert!(Connection::open(&path).unwrap().prepare("SELECT * FROM record").is_ok(), "it was waited for");
+    assert_eq!(answer.failed_layers.len(), 4);
+    assert!(answer.failed_layers.iter().all(|(_, error)| error.kind == ErrorKind::Deadline));
+    // Nothing else opens the file for writing, and still it comes to its end.
+    assert!(bundle.query(&hurried).unwrap().hits.is_empty());
+    let patient = Query { deadline: Duration::from_secs(60), ..hurried };
+    let answer = bundle.query(&patient).unwrap();
+    assert_eq!(answer.hits.len(), 1, "{:?}", answer.failed_layers);
+    assert_eq!(bundle.stats().unwrap().layers.iter().map(|(_, layer)| layer.records).sum::<i64>(), 100_000);
+}
+
+#[test]
+fn a_query_tells_why_an_older_file_cannot_be_taken_over() {
+    let folder = TempDir::new().unwrap();
+    let rows = "INSERT INTO record (layer, text, metadata, created) VALUES ('dreams', 'x', '{}', 1);";
+    let bundle = open(&file(&folder, &format!("{FIRST}{rows}")));
+    for _ in 0..2 {
+        let answer = bundle.query(&ask("x")).unwrap();
+        assert!(answer.failed_layers[0].1.message.contains("record 1 of this older file"), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_record_that_cannot_be_taken_over_stops_it_and_nothing_is_lost() {
     for (row, fault) in [
         ("('dreams', 'x', '{}', 1)", "no layer \"dreams\""),

@@ -4,13 +4,16 @@ use std::borrow::Cow;
 
 use neoabzu_core::chrono::{DateTime, Duration, FixedOffset, NaiveDateTime, Utc};
 use neoabzu_core::{Key, Limits, Part, Value};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{
-    PyBool, PyBytes, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfoAccess,
+    PyBool, PyBytes, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyTzInfo,
+    PyTzInfoAccess,
 };
 
 use super::errors;
+use crate::entries::{CHANGED, Changed, Turns, entries};
 
 /// CEL's range of durations, in seconds: about ten thousand years.
 const DURATION_SECONDS: i64 = 315_576_000_000;
@@ -73,74 +76,118 @@ impl HeldKey<'_> {
     }
 }
 
-/// The parts of `variables` that are read.
+/// Names with the values that are held for them.
+pub(super) type Named<'p> = Vec<(&'p str, Held<'p>)>;
+
+/// The parts of `variables` that are read, and their size in steps.
 ///
 /// # Errors
-/// `ConversionError` for a value that CEL has no type for, `LimitExceeded` for one that is nested too deep.
+/// `ConversionError` for a value that CEL has no type for or that is nested too deep, `LimitExceeded` as soon as they
+/// are too large, and what code of the values raises.
 pub(super) fn variables<'p>(
     variables: &Bound<'_, PyDict>,
     parts: &'p [PyPart],
-) -> PyResult<Vec<(&'p str, Held<'p>)>> {
+) -> PyResult<(Named<'p>, u64)> {
     let py = variables.py();
     let mut held = Vec::with_capacity(parts.len());
+    let mut holder = Holder::default();
     for part in parts {
         if let Some(value) = variables.get_item(part.key.bind(py))? {
-            let mut holder = Holder { depth: 0 };
             let value = holder.part(&value, part).map_err(|fault| fault.raised(py, &part.name))?;
             held.push((&*part.name, value));
         }
     }
-    Ok(held)
+    Ok((held, holder.size))
 }
 
-/// Why a value cannot be held, and the keys that lead to it, innermost first.
-struct Fault {
-    message: String,
-    path: Vec<String>,
+/// Why a value cannot be held.
+enum Fault {
+    /// What it is, and the keys that lead to it, innermost first.
+    Value { message: String, path: Vec<String> },
+    /// The value's own code raised something.
+    Raised(PyErr),
+    /// All together they are too large.
+    Size,
 }
 
 type Outcome<'p> = Result<Held<'p>, Fault>;
 
 impl Fault {
     fn new(message: impl Into<String>) -> Self {
-        Fault { message: message.into(), path: Vec::new() }
+        Fault::Value { message: message.into(), path: Vec::new() }
     }
 
-    fn of(error: &PyErr) -> Self {
-        Fault::new(error.to_string())
-    }
-
-    fn within(mut self, step: String) -> Self {
+    fn within(mut self, step: impl FnOnce() -> String) -> Self {
         // A value that contains itself leads here through as many keys as there may be levels.
-        if self.path.len() < 16 {
-            self.path.push(step);
+        if let Fault::Value { path, .. } = &mut self
+            && path.len() < 16
+        {
+            path.push(step());
         }
         self
     }
 
     fn raised(self, py: Python<'_>, name: &str) -> PyErr {
-        let mut path = name.to_owned();
-        path.extend(self.path.into_iter().rev());
-        errors::not_convertible(py, format!("variable {path}: {}", self.message), &path)
+        match self {
+            Fault::Value { message, path: steps } => {
+                let mut path = name.to_owned();
+                path.extend(steps.into_iter().rev());
+                errors::not_convertible(py, format!("variable {path}: {message}"), &path)
+            }
+            Fault::Raised(error) => error,
+            Fault::Size => errors::raised(py, Limits::DEFAULT.input_exceeded()),
+        }
     }
 }
 
+impl From<Changed> for Fault {
+    fn from(_: Changed) -> Self {
+        Fault::new(CHANGED)
+    }
+}
+
+/// Counts as it goes: a few values that are in each other many times over are a very large one.
+#[derive(Default)]
 struct Holder {
     depth: usize,
+    /// Of all that is held, in steps.
+    size: u64,
+    turns: Turns,
 }
 
 impl Holder {
+    fn charge(&mut self, steps: u64) -> Result<(), Fault> {
+        self.size += steps;
+        self.check(0)
+    }
+
+    /// Whether so much more may come.
+    fn check(&self, steps: u64) -> Result<(), Fault> {
+        if self.size + steps > Limits::DEFAULT.input { Err(Fault::Size) } else { Ok(()) }
+    }
+
+    /// Text, borrowed from the object; one that is far too long is not even made UTF-8 of.
+    fn text(&mut self, text: &Bound<'_, PyString>, what: &str) -> Result<PyBackedStr, Fault> {
+        self.check(Limits::steps_of_text(text.len().unwrap_or(0)))?;
+        let text = PyBackedStr::try_from(text.clone())
+            .map_err(|_| Fault::new(format!("{what}not Unicode text: it holds half of a surrogate pair")))?;
+        self.charge(Limits::steps_of_text(text.len()))?;
+        Ok(text)
+    }
+
     fn part<'p>(&mut self, value: &Bound<'_, PyAny>, part: &'p PyPart) -> Outcome<'p> {
         let (Some(entries), Ok(dict)) = (&part.entries, value.cast::<PyDict>()) else {
             return self.whole(value);
         };
         let py = value.py();
+        self.charge(1)?;
         let mut held = Vec::with_capacity(entries.len());
         for entry in entries {
-            let found = dict.get_item(entry.key.bind(py)).map_err(|error| Fault::of(&error))?;
+            let found = dict.get_item(entry.key.bind(py)).map_err(Fault::Raised)?;
             if let Some(item) = found {
+                self.charge(Limits::steps_of_text(entry.name.len()))?;
                 let item =
-                    self.part(&item, entry).map_err(|fault| fault.within(format!(".{}", entry.name)))?;
+                    self.part(&item, entry).map_err(|fault| fault.within(|| format!(".{}", entry.name)))?;
                 held.push((HeldKey::Name(&entry.name), item));
             }
         }
@@ -148,12 +195,15 @@ impl Holder {
     }
 
     fn whole<'p>(&mut self, value: &Bound<'_, PyAny>) -> Outcome<'p> {
+        self.turns.take(value.py());
         if let Ok(text) = value.cast::<PyString>() {
-            return match PyBackedStr::try_from(text.clone()) {
-                Ok(text) => Ok(Held::Text(text)),
-                Err(_) => Err(Fault::new("not Unicode text: it holds half of a surrogate pair")),
-            };
+            return self.text(text, "").map(Held::Text);
         }
+        if let Ok(bytes) = value.cast::<PyBytes>() {
+            self.charge(Limits::steps_of_text(bytes.as_bytes().len()))?;
+            return Ok(Held::Bytes(bytes.clone().into()));
+        }
+        self.charge(1)?;
         if value.is_none() {
             return Ok(Held::Plain(Value::Null));
         }
@@ -174,9 +224,6 @@ impl Holder {
         }
         if let Ok(tuple) = value.cast::<PyTuple>() {
             return self.nested(|holder| holder.list(tuple.iter(), tuple.len()));
-        }
-        if let Ok(bytes) = value.cast::<PyBytes>() {
-            return Ok(Held::Bytes(bytes.clone().into()));
         }
         if let Ok(instant) = value.cast::<PyDateTime>() {
             return timestamp(instant).map(Held::Plain);
@@ -204,49 +251,51 @@ impl Holder {
         items: impl Iterator<Item = Bound<'py, PyAny>>,
         length: usize,
     ) -> Outcome<'p> {
+        self.check(length as u64)?;
         let mut held = Vec::with_capacity(length);
         for (at, item) in items.enumerate() {
-            held.push(self.whole(&item).map_err(|fault| fault.within(format!("[{at}]")))?);
+            held.push(self.whole(&item).map_err(|fault| fault.within(|| format!("[{at}]")))?);
         }
         Ok(Held::List(held))
     }
 
     fn map<'p>(&mut self, dict: &Bound<'_, PyDict>) -> Outcome<'p> {
+        self.check(2 * dict.len() as u64)?;
         let mut held = Vec::with_capacity(dict.len());
-        for (key, item) in dict {
+        for entry in entries(dict) {
+            let (key, item) = entry?;
             let step = || match key.cast::<PyString>() {
                 Ok(text) => format!(".{}", text.to_string_lossy()),
                 Err(_) => format!("[{key}]"),
             };
-            let key = map_key(&key).map_err(|fault| fault.within(step()))?;
-            held.push((key, self.whole(&item).map_err(|fault| fault.within(step()))?));
+            let key = self.key(&key).map_err(|fault| fault.within(step))?;
+            held.push((key, self.whole(&item).map_err(|fault| fault.within(step))?));
         }
         Ok(Held::Map(held))
     }
-}
 
-fn map_key<'p>(key: &Bound<'_, PyAny>) -> Result<HeldKey<'p>, Fault> {
-    if let Ok(text) = key.cast::<PyString>() {
-        return match PyBackedStr::try_from(text.clone()) {
-            Ok(text) => Ok(HeldKey::Text(text)),
-            Err(_) => Err(Fault::new("a key is not Unicode text: it holds half of a surrogate pair")),
-        };
-    }
-    let plain = if let Ok(truth) = key.cast::<PyBool>() {
-        Some(Key::Bool(truth.is_true()))
-    } else if let Ok(number) = key.cast::<PyInt>() {
-        match integer(number)? {
-            Value::Int(number) => Some(Key::Int(number)),
-            Value::Uint(number) => Some(Key::Uint(number)),
-            _ => None,
+    fn key<'p>(&mut self, key: &Bound<'_, PyAny>) -> Result<HeldKey<'p>, Fault> {
+        if let Ok(text) = key.cast::<PyString>() {
+            return self.text(text, "a key is ").map(HeldKey::Text);
         }
-    } else {
-        None
-    };
-    plain.map(HeldKey::Plain).ok_or_else(|| {
-        let name = key.get_type().fully_qualified_name().map_or_else(|_| "?".to_owned(), |n| n.to_string());
-        Fault::new(format!("a key is of type {name}, not string, integer or boolean"))
-    })
+        self.charge(1)?;
+        let plain = if let Ok(truth) = key.cast::<PyBool>() {
+            Some(Key::Bool(truth.is_true()))
+        } else if let Ok(number) = key.cast::<PyInt>() {
+            match integer(number)? {
+                Value::Int(number) => Some(Key::Int(number)),
+                Value::Uint(number) => Some(Key::Uint(number)),
+                _ => None,
+            }
+        } else {
+            None
+        };
+        plain.map(HeldKey::Plain).ok_or_else(|| {
+            let name =
+                key.get_type().fully_qualified_name().map_or_else(|_| "?".to_owned(), |n| n.to_string());
+            Fault::new(format!("a key is of type {name}, not string, integer or boolean"))
+        })
+    }
 }
 
 fn integer(number: &Bound<'_, PyInt>) -> Result<Value<'static>, Fault> {
@@ -261,19 +310,24 @@ fn integer(number: &Bound<'_, PyInt>) -> Result<Value<'static>, Fault> {
 fn timestamp(instant: &Bound<'_, PyDateTime>) -> Result<Value<'static>, Fault> {
     let aware = instant.get_tzinfo().is_some();
     let converted: PyResult<DateTime<FixedOffset>> = if aware {
-        let utc = instant.call_method1(
-            "astimezone",
-            (pyo3::types::PyTzInfo::utc(instant.py()).map_err(|e| Fault::of(&e))?,),
-        );
+        let utc = PyTzInfo::utc(instant.py()).and_then(|utc| instant.call_method1("astimezone", (utc,)));
         utc.and_then(|utc| utc.extract::<DateTime<Utc>>()).map(|utc| utc.fixed_offset())
     } else {
         instant.extract::<NaiveDateTime>().map(|naive| naive.and_utc().fixed_offset())
     };
-    converted.map(Value::Timestamp).map_err(|_| Fault::new("an instant outside the years 1 to 9999"))
+    converted.map(Value::Timestamp).map_err(|error| {
+        let py = instant.py();
+        // A time zone may be written in Python: what it raises is not for us to explain.
+        if error.is_instance_of::<PyOverflowError>(py) || error.is_instance_of::<PyValueError>(py) {
+            Fault::new("an instant outside the years 1 to 9999")
+        } else {
+            Fault::Raised(error)
+        }
+    })
 }
 
 fn delta(duration: &Bound<'_, PyDelta>) -> Result<Value<'static>, Fault> {
-    let duration = duration.extract::<Duration>().map_err(|error| Fault::of(&error))?;
+    let duration = duration.extract::<Duration>().map_err(Fault::Raised)?;
     if duration.num_seconds().abs() > DURATION_SECONDS {
         return Err(Fault::new("a duration of more than ten thousand years"));
     }

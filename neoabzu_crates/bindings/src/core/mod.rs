@@ -42,14 +42,17 @@ fn evaluate<'py>(
     variables: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let compiled = Compiled::of(py, expression)?;
-    let held = match variables {
+    let (held, size) = match variables {
         Some(variables) => held::variables(variables, &compiled.parts)?,
-        None => Vec::new(),
+        None => (Vec::new(), 0),
     };
-    let bound: Variables<'_> = held.iter().map(|(name, value)| (*name, value.value())).collect();
-    let outcome = match compiled.program.is_brief(&bound) {
-        true => compiled.program.evaluate(&bound),
-        false => py.detach(|| compiled.program.evaluate(&bound)),
+    let work = || {
+        let bound: Variables<'_> = held.iter().map(|(name, value)| (*name, value.value())).collect();
+        compiled.program.evaluate(&bound)
+    };
+    let outcome = match compiled.program.is_brief(size) {
+        true => work(),
+        false => py.detach(work),
     };
     let value = outcome.map_err(|error| errors::raised(py, error))?;
     results::to_python(py, value)
@@ -57,6 +60,8 @@ fn evaluate<'py>(
 
 #[pymodule(submodule, name = "neoabzu_core")]
 pub mod module {
+    use std::collections::HashSet;
+
     use neoabzu_core::Limits;
     use pyo3::prelude::*;
     use pyo3::types::{PyDict, PyMappingProxy, PyString};
@@ -85,9 +90,9 @@ pub mod module {
         let compiled = Compiled::of(py, expression)?;
         let names =
             variables.map(|names| names.try_iter()?.map(|name| name?.extract()).collect()).transpose()?;
-        let names: Option<Vec<String>> = names;
+        let names: Option<HashSet<String>> = names;
         let outcome = py.detach(|| match &names {
-            Some(names) => compiled.program.check(Some(&|name| names.iter().any(|known| known == name))),
+            Some(names) => compiled.program.check(Some(&|name| names.contains(name))),
             None => compiled.program.check(None),
         });
         outcome.map_err(|error| errors::raised(py, error))

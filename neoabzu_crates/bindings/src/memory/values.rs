@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use neoabzu_kimicho::serde_json::{self, Value};
-use neoabzu_memory::{Answer, Error, ErrorKind, Layer, Recalled, Record, Stats};
+use neoabzu_memory::{Answer, Error, ErrorKind, Layer, MAX_METADATA, Recalled, Record, Stats};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::errors::{invalid, raised};
-use crate::face::{to_json, to_python};
+use crate::entries::{CHANGED, entries};
+use crate::face::{to_json_within, to_python};
 
 /// A str that is Unicode text.
 pub fn text<'a>(value: &'a Bound<'_, PyAny>, name: &str) -> PyResult<&'a str> {
@@ -40,7 +41,7 @@ pub fn object(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<String> 
         let kind = value.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{name}: expected dict, got {kind}")));
     }
-    let json = to_json(value, name).map_err(|fault| invalid(value.py(), &fault))?;
+    let json = to_json_within(value, name, MAX_METADATA).map_err(|fault| invalid(value.py(), &fault))?;
     Ok(json.to_string())
 }
 
@@ -68,21 +69,23 @@ pub fn record(
 /// One of the items of `remember_many`.
 pub fn item(value: &Bound<'_, PyAny>, place: usize) -> PyResult<Record> {
     let py = value.py();
-    let Ok(entries) = value.cast::<PyDict>() else {
+    let Ok(item) = value.cast::<PyDict>() else {
         let kind = value.get_type().name()?;
         return Err(PyTypeError::new_err(format!("items[{place}]: expected dict, got {kind}")));
     };
-    for (name, _) in entries {
-        if !["text", "metadata", "key"].iter().any(|known| name.eq(known).unwrap_or(false)) {
+    for entry in entries(item) {
+        let (name, _) = entry.map_err(|_| invalid(py, &format!("items[{place}]: {CHANGED}")))?;
+        let text = name.cast::<PyString>().ok().and_then(|name| name.to_str().ok());
+        if !text.is_some_and(|name| ["text", "metadata", "key"].contains(&name)) {
             let message =
                 format!("items[{place}]: expected only text, metadata and key, found {}", name.repr()?);
             return Err(invalid(py, &message));
         }
     }
-    let Some(text) = entries.get_item("text")? else {
+    let Some(text) = item.get_item("text")? else {
         return Err(invalid(py, &format!("items[{place}]: there is no text")));
     };
-    record(&text, entries.get_item("metadata")?.as_ref(), entries.get_item("key")?.as_ref())
+    record(&text, item.get_item("metadata")?.as_ref(), item.get_item("key")?.as_ref())
 }
 
 pub fn answer<'py>(py: Python<'py>, answer: &Answer) -> PyResult<Bound<'py, PyDict>> {
