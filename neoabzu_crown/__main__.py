@@ -37,6 +37,10 @@ def _config(path: str | None) -> dict[str, Any]:
         config = json.load(file)
     if not isinstance(config, dict):
         raise ValueError("it does not hold a JSON object")
+    memory = config.get("memory")
+    if isinstance(memory, dict) and isinstance(memory.get("path"), str) and memory["path"].strip():
+        # As everywhere, a path is relative to the folder of the file that names it.
+        memory["path"] = os.path.join(os.path.dirname(os.path.abspath(path)), memory["path"].strip())
     return config
 
 

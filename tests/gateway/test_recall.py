@@ -178,7 +178,8 @@ def test_a_servant_is_told_no_more_than_it_can_hold(path: Path, one: Servant) ->
 
 
 def test_the_gateway_recalls_and_answers_without_memory_too(path: Path, tmp_path: Path, one: Servant) -> None:
-    for name, expected in ((path, True), (tmp_path / "none.db", False)):
+    beside = path.relative_to(tmp_path)  # To the folder of the configuration.
+    for name, expected in ((path, True), (beside, True), (tmp_path / "none.db", False)):
         with gateway(tmp_path, config(name, one, include=True)) as at, httpx.Client() as client:
             answer = client.post(f"{at.url}/v1/chat/completions", json={"model": "crown", "messages": USER})
         assert answer.status_code == 200 and answer.json()["crown"]["servant"] == "a"
