@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, accessat, mknodat};
+use rustix::io::Errno;
 
 use crate::companions::{Files, Standing};
 use crate::error::{Error, ErrorKind, Result};
@@ -106,7 +108,8 @@ pub(crate) fn open(path: &Path, role: Role, patience: Duration) -> Result<Option
     open_file(path, role, patience).map_err(|error| {
         // Of a file system that may not be written SQLite says only that it cannot open the companion files.
         let refused = error.kind == ErrorKind::Storage
-            && fs::OpenOptions::new().append(true).open(path).is_err_and(|error| is_read_only(&error));
+            && accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
+                .is_err_and(|error| is_read_only(&error.into()));
         if refused { Error { kind: ErrorKind::ReadOnly, ..error } } else { error }
     })
 }
@@ -150,6 +153,9 @@ fn open_file(path: &Path, role: Role, patience: Duration) -> Result<Option<Handl
 }
 
 /// Makes the file, readable by owner and group alone, and refuses what SQLite would hang or choke on.
+///
+/// Nothing is opened for it, here or above: to close a file, however it was opened, gives up all locks that this process
+/// has on it, those of its other connections too.
 fn create_file(path: &Path) -> Result<()> {
     let storage = |error: std::io::Error| {
         let kind = match error.kind() {
@@ -176,12 +182,8 @@ fn create_file(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(storage)?;
     }
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-    match options.open(path) {
-        Err(error) if error.kind() != IoKind::AlreadyExists => Err(storage(error)),
+    match mknodat(CWD, path, FileType::RegularFile, Mode::from_raw_mode(0o640), 0) {
+        Err(error) if error != Errno::EXIST => Err(storage(error.into())),
         _ => Ok(()),
     }
 }
