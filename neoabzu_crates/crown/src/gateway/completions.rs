@@ -12,8 +12,9 @@ use hyper::body::Incoming;
 use neoabzu_kimicho::{Body as Asked, Error, Kind};
 
 use super::answer::Answer;
+use super::chunks::as_events;
 use super::reply::{error, fault, text};
-use super::stream::{Flow, as_events};
+use super::stream::Flow;
 use super::upstream::Opened;
 use super::{SMALL, Shared};
 use crate::complete::{UnderWay, body_with_memory};

@@ -2,7 +2,9 @@
 
 mod about;
 mod answer;
+mod chunks;
 mod completions;
+mod lines;
 mod metrics;
 mod paths;
 mod reply;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Response;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +16,7 @@ use neoabzu_kimicho::{Body, Error, Kind, MAX_ANSWER, Secret, explain, normalise,
 
 use super::SMALL;
 use super::answer::Answer;
-use super::stream::{Lines, error_in};
+use super::lines::{End, Lines, Piece};
 use super::target::Target;
 use crate::router::Router;
 use crate::servants::Servant;
@@ -26,8 +26,8 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// What a servant has answered to a request for a stream.
 pub enum Opened {
-    /// Server-sent events, of which the first lines are there.
-    Events { first: Bytes, lines: Lines, body: Incoming },
+    /// Server-sent events, of which the first that says something is there.
+    Events { first: Piece, lines: Lines, body: Incoming },
     /// A whole answer: it does not stream.
     Whole(Answer),
 }
@@ -115,26 +115,46 @@ impl Upstream {
             if !response.status().is_success() || !kind.starts_with("text/event-stream") {
                 return self.read_whole(index, response, Form::Settled).await.map(Opened::Whole);
             }
-            let mut body = response.into_body();
-            let mut lines = Lines::default();
-            loop {
-                let frame = body
-                    .frame()
-                    .await
-                    .transpose()
-                    .map_err(|_| broken(servant))?
-                    .ok_or_else(|| broken(servant))?;
-                let Ok(data) = frame.into_data() else { continue };
-                let first = lines.feed(&data).map_err(|fault| malformed(servant, fault))?;
-                if let Some(message) = error_in(&first, &secrets(servant)) {
-                    return Err(malformed(servant, &format!("the stream begins with an error: {message}")));
-                }
-                if first.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                    return Ok(Opened::Events { first, lines, body });
-                }
-            }
+            self.begin(index, response.into_body()).await
         };
         tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(late(servant)))
+    }
+
+    /// Reads a stream up to its first event that says something: comments and other fields may come before an
+    /// error, and as long as nothing was passed on another servant can be asked.
+    async fn begin(&self, index: usize, mut body: Incoming) -> Result<Opened, Error> {
+        let servant = self.servant(index);
+        let mut lines = Lines::new(secrets(servant).into_iter().cloned().collect());
+        let mut held = BytesMut::new();
+        loop {
+            let frame = body.frame().await;
+            let (piece, last) = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => (lines.feed(&data).map_err(|fault| malformed(servant, fault))?, false),
+                    Err(_) => continue,
+                },
+                None | Some(Err(_)) => (lines.finish(), true),
+            };
+            match &piece.end {
+                Some(End::Failed(said)) => {
+                    return Err(malformed(servant, &format!("the stream begins with an error: {said}")));
+                }
+                Some(End::Done) if !piece.says => return Err(malformed(servant, "the stream says nothing")),
+                None if last => return Err(broken(servant)),
+                _ => {}
+            }
+            if piece.says {
+                let first = match held.is_empty() {
+                    true => piece,
+                    false => Piece { lines: [held.freeze(), piece.lines].concat().into(), ..piece },
+                };
+                return Ok(Opened::Events { first, lines, body });
+            }
+            held.extend_from_slice(&piece.lines);
+            if held.len() > SMALL {
+                return Err(malformed(servant, "the stream begins with too much that says nothing"));
+            }
+        }
     }
 
     /// Whether a servant answers HTTP at all.
