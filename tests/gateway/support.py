@@ -190,6 +190,15 @@ def sends(*pieces: bytes, hang: bool = False, headers: Mapping[str, str] | None 
     return behave
 
 
+def closes_kept_connections(handler: Handler, body: dict[str, Any]) -> None:
+    """Answer the first request of a connection, and close it when the next one comes."""
+    if getattr(handler, "answered", False):
+        handler.close_connection = True
+        return
+    handler.answered = True  # type: ignore[attr-defined]
+    says("hello")(handler, body)
+
+
 def closed_port() -> int:
     """Return a port on which nothing listens."""
     import socket

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
+import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,9 +26,12 @@ from tests.gateway.support import (
     MARKED,
     TOOL_CALL,
     Gateway,
+    Handler,
     Servant,
     closed_port,
+    closes_kept_connections,
     completion,
+    environment,
     event,
     fails,
     gateway,
@@ -126,6 +132,8 @@ def test_tool_calls_however_they_are_written(message: dict[str, Any], tmp_path: 
         (replies(200, {"choices": []}), "malformed"),
         (replies(200, {"error": {"message": "loading"}}), "malformed"),
         (hangs, "timeout"),
+        (sends(b"\x1f\x8b\x08data: {}\n\n", headers={"content-encoding": "gzip"}), "malformed"),
+        (replies(200, completion({"content": "packed"}), {"content-encoding": "br"}), "malformed"),
     ],
 )
 def test_another_servant_takes_over(behaviour: Any, outcome: str, stream: bool, tmp_path: Path) -> None:
@@ -197,6 +205,14 @@ def test_what_comes_before_an_answer_commits_to_nobody(pieces: tuple[bytes, ...]
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream).strip() == "whole"
         attempts = httpx.get(f"{at.url}/metrics").text
         assert 'crown_attempts_total{servant="a",outcome="answered"}' not in attempts
+
+
+def test_the_type_of_a_stream_may_be_written_in_capitals(tmp_path: Path) -> None:
+    headers = {"content-type": "Text/Event-Stream; charset=utf-8", "content-encoding": "identity"}
+    with crowned(tmp_path, count=1) as (at, [first]):
+        first.behaviour = sends(event({"content": "one"}), DONE, headers=headers)
+        stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
+        assert [chunk.choices[0].delta.content for chunk in stream] == ["one"]
 
 
 def test_what_comes_before_an_answer_is_passed_on(tmp_path: Path) -> None:
@@ -327,6 +343,85 @@ def test_connections_to_servants_are_kept(tmp_path: Path) -> None:
                 answer = one.post(f"{at.url}/v1/chat/completions", json={"messages": USER, "stream": stream})
                 assert (answer.status_code, "[DONE]" in answer.text) == (200, stream)
         assert (len(first.requests), len(first.clients)) == (10, 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_kept_connection_that_the_servant_has_closed_is_no_failure(stream: bool, tmp_path: Path) -> None:
+    """It closes it just as the next request comes: that one is asked again, over a new connection."""
+    with crowned(tmp_path) as (at, [first, second]), httpx.Client() as one:
+        first.behaviour = closes_kept_connections
+        for _ in range(6):
+            answer = one.post(f"{at.url}/v1/chat/completions", json={"messages": USER, "stream": stream})
+            assert (answer.status_code, answer.headers["x-crown-servant"]) == (200, "a")
+        assert len(first.requests) > len(first.clients) >= 2 and second.requests == []
+        assert 'crown_attempts_total{servant="a",outcome="answered"} 6' in httpx.get(f"{at.url}/metrics").text
+
+
+def test_a_new_connection_that_breaks_is_a_failure(tmp_path: Path) -> None:
+    def closes(handler: Handler, body: dict[str, Any]) -> None:
+        handler.close_connection = True
+
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour = closes
+        assert client(at).chat.completions.create(model="crown", messages=USER).to_dict()["crown"]
+        assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
+def test_too_many_open_files_are_no_fault_of_a_servant(tmp_path: Path) -> None:
+    low = ("sh", "-c", 'ulimit -n 100; exec "$0" "$@"')
+    with servant() as one, ExitStack() as stack:
+        config = {"servants": [{"name": "a", "url": one.url}], "kimicho": False}
+        at = stack.enter_context(gateway(tmp_path, config, prefix=low))
+        asking = stack.enter_context(httpx.Client())
+        asking.get(f"{at.url}/healthz")
+        with ExitStack() as flood:
+            for _ in range(150):
+                flood.enter_context(socket.create_connection(("127.0.0.1", at.port), timeout=10))
+            files = Path(f"/proc/{at.process.pid}/fd")
+            until_sync(lambda: len(list(files.iterdir())) == 100)
+            for _ in range(4):
+                answer = asking.post(f"{at.url}/v1/chat/completions", json={"messages": USER})
+                assert answer.status_code == 502 and "too many open files here" in answer.text
+            assert 'crown_servant_healthy{servant="a"} 1' in asking.get(f"{at.url}/metrics").text
+        until_sync(lambda: asking.post(f"{at.url}/v1/chat/completions", json={"messages": USER}).is_success)
+
+
+def test_a_servant_over_https_is_asked_through_the_proxy_of_the_environment(tmp_path: Path) -> None:
+    """The gateway and Router.complete take the same one; neither hands the key to a proxy for plain HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy, servant() as plain:
+        port = proxy.getsockname()[1]
+        heads: list[bytes] = []
+
+        def refuse() -> None:
+            for _ in range(2):
+                connection, _ = proxy.accept()
+                with connection, connection.makefile("rb") as lines:
+                    heads.append(b"".join(iter(lines.readline, b"\r\n")))
+                    connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        refusing = threading.Thread(target=refuse, daemon=True)
+        refusing.start()
+        environ = {"HTTPS_PROXY": f"http://crown:pa55w0rd@127.0.0.1:{port}", "ALL_PROXY": "", "all_proxy": ""}
+        environ |= {"NO_PROXY": "localhost", "no_proxy": "localhost"}
+        servants = [{"name": "far", "url": "https://models.invalid/v1"}, {"name": "near", "url": plain.url}]
+        config = {"servants": servants, "rules": [{"use": ["far"]}], "kimicho": False}
+        with gateway(tmp_path, config, **environ) as at:
+            answer = client(at).chat.completions.create(model="crown", messages=USER)
+            assert answer.to_dict()["crown"]["servant"] == "near"  # type: ignore[index]
+            script = (
+                "import json, sys, neoabzu_crown as c\n"
+                "print(c.Router(json.load(open(sys.argv[1]))).complete(json.loads(sys.argv[2]))['crown']['servant'])"
+            )
+            command = [sys.executable, "-c", script, str(tmp_path / "crown.json"), json.dumps(USER)]
+            blocking = subprocess.run(
+                command, env=environment(**environ), capture_output=True, text=True, timeout=30
+            )
+            assert blocking.stdout.strip() == "near", blocking.stderr
+        refusing.join(10)
+        for head in heads:
+            assert head.startswith(b"CONNECT models.invalid:443 HTTP/1.1\r\n")
+            assert b"proxy-authorization: basic y3jvd246cge1nxcwcmq=\r\n" in head.lower()
+        assert len(heads) == 2
 
 
 def test_a_new_connection_to_the_gateway_does_not_mean_one_to_the_servant(tmp_path: Path) -> None:

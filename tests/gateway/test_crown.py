@@ -54,6 +54,10 @@ def test_only_who_knows_the_token_is_served(tmp_path: Path) -> None:
             assert httpx.get(f"{at.url}/{path}").status_code == status
         shown = {"Authorization": "Bearer operators-token"}
         assert httpx.get(f"{at.url}/v1/models", headers=shown).status_code == 200
+        for other in ("bearer operators-token", "BEARER  operators-token"):
+            assert httpx.get(f"{at.url}/v1/models", headers={"Authorization": other}).status_code == 200
+        for wrong in ("operators-token", "Bearer", "Bearer operators-token2", "Basic operators-token"):
+            assert httpx.get(f"{at.url}/v1/models", headers={"Authorization": wrong}).status_code == 401
         twice = [("Authorization", "Bearer operators-token")] * 2
         assert httpx.get(f"{at.url}/v1/models", headers=twice).status_code == 401
 

@@ -4,7 +4,9 @@ mod about;
 mod answer;
 mod chunks;
 mod completions;
+mod connect;
 mod lines;
+mod link;
 mod metrics;
 mod paths;
 mod reply;
@@ -81,8 +83,6 @@ impl Default for Settings {
 pub(crate) struct Shared {
     router: Arc<Router>,
     settings: Settings,
-    /// What every request has to show.
-    authorization: Option<Secret>,
     upstream: Upstream,
     metrics: Arc<Metrics>,
     capabilities: Vec<String>,
@@ -96,7 +96,6 @@ impl Shared {
         Shared {
             router: self.router.clone(),
             settings: self.settings.clone(),
-            authorization: self.authorization.clone(),
             upstream: self.upstream.another(),
             metrics: self.metrics.clone(),
             capabilities: self.capabilities.clone(),
@@ -212,11 +211,6 @@ impl Gateway {
         Shared {
             capabilities: capabilities(given.chain(of_servants).map(String::as_str)),
             router: self.router.clone(),
-            authorization: self
-                .settings
-                .token
-                .as_ref()
-                .map(|token| Secret::new(format!("Bearer {}", token.expose()))),
             settings: self.settings.clone(),
             upstream: Upstream::new(self.router.clone()),
             metrics: Arc::new(Metrics::new()),
