@@ -448,6 +448,26 @@ def test_a_servant_nobody_asks_is_looked_at() -> None:
             thread.join()
 
 
+def test_a_servant_that_was_never_heard_is_not_ready(tmp_path: Path) -> None:
+    """All are looked at as soon as the gateway serves; one that says nothing does not hold up the others."""
+    gone = {"name": "gone", "url": f"http://127.0.0.1:{closed_port()}"}
+    with socket.create_server(("127.0.0.1", 0)) as mute, servant() as one:
+        silent = {"name": "silent", "url": f"http://127.0.0.1:{mute.getsockname()[1]}"}
+        with gateway(tmp_path, {"servants": [gone, silent], "kimicho": False}) as at:
+            for _ in range(3):
+                answer = httpx.get(f"{at.url}/readyz")
+                assert (answer.status_code, answer.json()["servants"]) == (
+                    503,
+                    {"gone": False, "silent": False},
+                )
+            mute.accept()[0].close()
+        there = {"name": "there", "url": one.url}
+        with gateway(tmp_path, {"servants": [gone, silent, there], "kimicho": False}) as at:
+            until_sync(lambda: httpx.get(f"{at.url}/readyz").status_code == 200)
+            told = httpx.get(f"{at.url}/readyz").json()["servants"]
+            assert told == {"gone": False, "silent": False, "there": True} and one.requests == []
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_kimicho_answers_last(stream: bool, tmp_path: Path) -> None:
     with servant(replies(200, completion({"content": MARKED}))) as k2:

@@ -50,7 +50,7 @@ async def test_it_refuses(tmp_path: Path) -> None:
 
 def test_only_who_knows_the_token_is_served(tmp_path: Path) -> None:
     with gateway(tmp_path, CONFIG, CROWN_TOKEN="operators-token") as at:
-        for path, status in [("healthz", 200), ("readyz", 200), ("metrics", 401), ("v1/models", 401)]:
+        for path, status in [("healthz", 200), ("readyz", 503), ("metrics", 401), ("v1/models", 401)]:
             assert httpx.get(f"{at.url}/{path}").status_code == status
         shown = {"Authorization": "Bearer operators-token"}
         assert httpx.get(f"{at.url}/v1/models", headers=shown).status_code == 200

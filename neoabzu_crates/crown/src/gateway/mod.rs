@@ -26,6 +26,7 @@ use neoabzu_kimicho::Secret;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::protocol::capabilities;
 use crate::router::Router;
@@ -232,17 +233,23 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Looks at the servants that were not heard for a while, so that one that is back is used again and one
-/// that is gone is known before a request finds out.
+/// that is gone is known before a request finds out. The first look comes at once. None waits for another one: a
+/// servant that says nothing at all takes the whole time of a look.
 async fn probe(shared: Arc<Shared>, interval: Duration) {
     loop {
-        tokio::time::sleep(interval).await;
+        let mut looks = JoinSet::new();
         for (index, servant) in shared.router.config().servants.iter().enumerate() {
             let health = shared.router.health(index);
             let quiet = health.last_heard().is_none_or(|heard| heard.elapsed() >= interval);
             if quiet || !health.healthy() {
-                let alive = shared.upstream.alive(index, PROBE_TIMEOUT.min(servant.timeout)).await;
-                health.probed(alive, Instant::now());
+                let (shared, limit) = (shared.clone(), PROBE_TIMEOUT.min(servant.timeout));
+                looks.spawn(async move {
+                    let alive = shared.upstream.alive(index, limit).await;
+                    shared.router.health(index).probed(alive, Instant::now());
+                });
             }
         }
+        while looks.join_next().await.is_some() {}
+        tokio::time::sleep(interval).await;
     }
 }
