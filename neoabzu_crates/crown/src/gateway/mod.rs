@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     settings: Settings,
     upstream: Upstream,
     metrics: Arc<Metrics>,
+    /// How often it was told to stop.
+    stop: watch::Receiver<u8>,
     capabilities: Vec<String>,
     loopback: bool,
     started: u64,
@@ -99,6 +101,7 @@ impl Shared {
             settings: self.settings.clone(),
             upstream: self.upstream.another(),
             metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
             capabilities: self.capabilities.clone(),
             ..*self
         }
@@ -158,7 +161,7 @@ impl Gateway {
         let stop = self.stop.subscribe();
         let runtime = event_loop()?;
         let shared = Arc::new(self.shared());
-        let workers = Workers::start(&shared, &stop)?;
+        let workers = Workers::start(&shared)?;
         let served = runtime.block_on(self.serve(listener, shared, &workers, stop));
         workers.end();
         runtime.shutdown_timeout(END);
@@ -215,6 +218,7 @@ impl Gateway {
             settings: self.settings.clone(),
             upstream: Upstream::new(self.router.clone()),
             metrics: Arc::new(Metrics::new()),
+            stop: self.stop.subscribe(),
             loopback: is_loopback(self.address.ip()),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         }
