@@ -248,8 +248,9 @@ async fn probe(shared: Arc<Shared>, interval: Duration) {
             if quiet || !health.healthy() {
                 let (shared, limit) = (shared.clone(), PROBE_TIMEOUT.min(servant.timeout));
                 looks.spawn(async move {
-                    let alive = shared.upstream.alive(index, limit).await;
-                    shared.router.health(index).probed(alive, Instant::now());
+                    if let Some(alive) = shared.upstream.alive(index, limit).await {
+                        shared.router.health(index).probed(alive, Instant::now());
+                    }
                 });
             }
         }

@@ -155,10 +155,13 @@ impl Upstream {
         }
     }
 
-    /// Whether a servant answers HTTP at all.
-    pub async fn alive(&self, index: usize, limit: Duration) -> bool {
-        let answer = tokio::time::timeout(limit, self.send(|| self.targets[index].look())).await;
-        matches!(answer, Ok(Some(Ok(response))) if response.status().as_u16() < 500)
+    /// Whether a servant answers HTTP at all; none if it could not be asked for want of descriptors.
+    pub async fn alive(&self, index: usize, limit: Duration) -> Option<bool> {
+        match tokio::time::timeout(limit, self.send(|| self.targets[index].look())).await {
+            Ok(Some(Ok(response))) => Some(response.status().as_u16() < 500),
+            Ok(Some(Err(error))) if lacks_descriptors(&error) => None,
+            _ => Some(false),
+        }
     }
 
     async fn read_whole(
