@@ -170,6 +170,35 @@ def streams(*words: str, cut: bool = False, hang: bool = False, pieces: int = 7)
     return behave
 
 
+def sends(*pieces: bytes, hang: bool = False, headers: Mapping[str, str] | None = None) -> Behaviour:
+    """Send these pieces as a stream of events, whatever they are; hang: leave it open until the test is over."""
+
+    def behave(handler: Handler, body: dict[str, Any]) -> None:
+        handler.send_response(200)
+        for name, text in {"content-type": "text/event-stream", **(headers or {})}.items():
+            handler.send_header(name, text)
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        for piece in pieces:
+            handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        if hang:
+            handler.server.servant.over.wait(30)
+            handler.close_connection = True
+            return
+        handler.wfile.write(b"0\r\n\r\n")
+
+    return behave
+
+
+def closes_kept_connections(handler: Handler, body: dict[str, Any]) -> None:
+    """Answer the first request of a connection, and close it when the next one comes."""
+    if getattr(handler, "answered", False):
+        handler.close_connection = True
+        return
+    handler.answered = True  # type: ignore[attr-defined]
+    says("hello")(handler, body)
+
+
 def closed_port() -> int:
     """Return a port on which nothing listens."""
     import socket

@@ -13,10 +13,14 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from websockets.exceptions import ConnectionClosedOK
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.crown.support import shake
 from tests.gateway.support import Gateway, Handler, environment, gateway, hangs, says, servant
 from tests.support.signals import send_to_other_thread
+from tests.support.waiting import until_sync
 
 SERVANTS = [{"name": "glm", "url": "http://127.0.0.1:1", "model": "GLM-4.1V", "capabilities": ["vision"]}]
 CONFIG: dict[str, Any] = {"servants": SERVANTS, "kimicho": False}
@@ -50,10 +54,14 @@ async def test_it_refuses(tmp_path: Path) -> None:
 
 def test_only_who_knows_the_token_is_served(tmp_path: Path) -> None:
     with gateway(tmp_path, CONFIG, CROWN_TOKEN="operators-token") as at:
-        for path, status in [("healthz", 200), ("readyz", 200), ("metrics", 401), ("v1/models", 401)]:
+        for path, status in [("healthz", 200), ("readyz", 503), ("metrics", 401), ("v1/models", 401)]:
             assert httpx.get(f"{at.url}/{path}").status_code == status
         shown = {"Authorization": "Bearer operators-token"}
         assert httpx.get(f"{at.url}/v1/models", headers=shown).status_code == 200
+        for other in ("bearer operators-token", "BEARER  operators-token"):
+            assert httpx.get(f"{at.url}/v1/models", headers={"Authorization": other}).status_code == 200
+        for wrong in ("operators-token", "Bearer", "Bearer operators-token2", "Basic operators-token"):
+            assert httpx.get(f"{at.url}/v1/models", headers={"Authorization": wrong}).status_code == 401
         twice = [("Authorization", "Bearer operators-token")] * 2
         assert httpx.get(f"{at.url}/v1/models", headers=twice).status_code == 401
 
@@ -151,6 +159,72 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
             at.process.send_signal(signal.SIGINT)
             assert at.process.wait(5) == 0
             asking.join()
+
+
+BRIEF = {
+    "type": "mission_brief",
+    "version": 1,
+    "mission": "demo",
+    "boot_id": "b",
+    "sent_at": "2026-11-30T00:00:00Z",
+    "priority_map": {},
+    "current_status": {},
+    "open_issues": [],
+}
+
+
+def websocket(at: Gateway) -> ClientConnection:
+    return connect(crown_url(at), subprotocols=[Subprotocol("razar.crown.v1")])
+
+
+def test_it_finishes_a_handshake_that_is_under_way(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG) as at, websocket(at) as socket:
+        at.process.send_signal(signal.SIGTERM)
+        while _listens(at.port):
+            pass
+        socket.send(json.dumps(BRIEF))
+        assert json.loads(socket.recv(10))["status"] == "ack"
+        with pytest.raises(ConnectionClosedOK):
+            socket.recv(10)
+        assert at.process.wait(10) == 0
+
+
+def test_it_takes_leave_of_websockets_that_say_nothing(tmp_path: Path) -> None:
+    with gateway(tmp_path, CONFIG, "--grace", "1") as at, websocket(at) as socket:
+        at.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosedOK) as closed:
+            socket.recv(10)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 1001
+        assert at.process.wait(10) == 0
+
+
+def test_websockets_are_connections(tmp_path: Path) -> None:
+    """They count, they take a place among those there may be, and they make room again."""
+    from neoabzu_crown import Gateway as Served
+    from neoabzu_crown import Router
+
+    served = Served(Router(CONFIG), max_connections=2)
+    thread = threading.Thread(target=served.run)
+    thread.start()
+    try:
+        with httpx.Client() as client:
+
+            def connections() -> str:
+                text = client.get(f"{served.url}/metrics").text
+                [line] = [line for line in text.splitlines() if line.startswith("crown_connections ")]
+                return line.removeprefix("crown_connections ")
+
+            assert connections() == "1"
+            url = served.url.replace("http://", "ws://") + "/crown"
+            with connect(url, subprotocols=[Subprotocol("razar.crown.v1")]):
+                assert connections() == "2"
+                with pytest.raises(httpx.TransportError):
+                    httpx.get(f"{served.url}/healthz")
+            until_sync(lambda: connections() == "1")
+            assert httpx.get(f"{served.url}/healthz").status_code == 200
+    finally:
+        served.stop()
+        thread.join()
 
 
 def _listens(port: int) -> bool:

@@ -125,6 +125,24 @@ def test_policies_come_first_and_fail_closed(refuse: str, message: str, two: lis
         router.route_decision("please refactor this")
 
 
+def test_a_large_context_matters_only_to_those_that_read_it(two: list[Servant]) -> None:
+    """Neither a policy nor a rule fails for the size of what it, or only another one, reads."""
+    config = {
+        "servants": [entry("a", two[0]), entry("b", two[1])],
+        "policies": [{"refuse": "text == 'bad' || (has(context.secret) && context.secret)"}],
+        "rules": [
+            {"name": "large", "when": "context.large.exists(n, n == 2)", "use": ["b"]},
+            {"name": "text", "when": "text.contains('refactor')", "use": ["a"], "only": True},
+        ],
+    }
+    router = crown.Router(config)
+    context = {"large": [1] * 1_100_000}
+    decision = router.route_decision("please refactor this", context)
+    assert decision["servant"] == "a" and decision["core"]["errors"][0].startswith("large: ")
+    with pytest.raises(crown.RefusedError):
+        router.route_decision("please refactor this", context | {"secret": True})
+
+
 def test_policies_see_every_message(two: list[Servant]) -> None:
     policies = [{"refuse": "text.contains('forbidden')"}]
     router = crown.Router({"servants": [entry("a", two[0])], "policies": policies})

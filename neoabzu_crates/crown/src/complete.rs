@@ -15,6 +15,9 @@ use crate::request::Request;
 use crate::router::Router;
 use crate::trace::Trace;
 
+/// The code of a failure before the servant could be asked, which tells nothing about it.
+pub(crate) const NOT_ASKED: &str = "not asked";
+
 /// A request to a servant that is under way, counted in its health however it ends.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
@@ -47,7 +50,9 @@ impl UnderWay {
         let now = Instant::now();
         match outcome {
             Ok(()) => health.succeeded((now - self.began).as_secs_f64(), now),
-            Err(error) if error.kind == Kind::Refused => health.ended(),
+            Err(error) if error.kind == Kind::Refused || error.code.as_deref() == Some(NOT_ASKED) => {
+                health.ended();
+            }
             Err(_) => health.failed(now),
         }
     }

@@ -19,6 +19,7 @@ mod tell;
 mod texts;
 mod trace;
 mod trail;
+mod variables;
 
 pub use config::{Config, CrownSettings, Environ, RecallSettings};
 pub use fault::Fault;

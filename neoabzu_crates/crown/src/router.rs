@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use neoabzu_core::{Program, Value as Cel, Variables};
+use neoabzu_core::Value as Cel;
 use neoabzu_kimicho::{Client, Error};
 use serde_json::Value;
 
@@ -12,8 +12,9 @@ use crate::config::Config;
 use crate::fault::Fault;
 use crate::health::Health;
 use crate::request::Request;
-use crate::rules::{Choice, Rule, Subject, chosen, holds, variables};
+use crate::rules::{Choice, Rule, chosen, holds};
 use crate::trace::Role;
+use crate::variables::{Reads, Subject, Variables};
 
 /// What a memory offers the router.
 pub trait Recall: Send + Sync + std::fmt::Debug {
@@ -50,7 +51,8 @@ pub struct Router {
     kimicho: Option<Client>,
     recall: Option<Arc<dyn Recall>>,
     random: Random,
-    rules_read_servants: bool,
+    policies_read: Reads,
+    rules_read: Reads,
 }
 
 impl Router {
@@ -61,12 +63,8 @@ impl Router {
         let clients = clients.collect::<Result<Vec<_>, _>>()?;
         let kimicho = config.kimicho.clone().map(Client::new).transpose()?;
         let health = config.servants.iter().map(|_| Health::default()).collect();
-        let reads = |program: &Program| program.references().iter().any(|name| name == "servants");
-        let rules_read_servants = config.policies.iter().any(|policy| reads(&policy.when))
-            || config.rules.iter().any(|rule| {
-                let choice = matches!(&rule.choice, Choice::Expression(program) if reads(program));
-                choice || rule.when.as_ref().is_some_and(reads)
-            });
+        let policies_read = Reads::of(config.policies.iter().map(|policy| &policy.when), &config.servants);
+        let rules_read = Reads::of(config.rules.iter().flat_map(Rule::programs), &config.servants);
         Ok(Router {
             config: Arc::new(config),
             health,
@@ -74,7 +72,8 @@ impl Router {
             kimicho,
             recall,
             random: Random::default(),
-            rules_read_servants,
+            policies_read,
+            rules_read,
         })
     }
 
@@ -89,7 +88,8 @@ impl Router {
             kimicho: self.kimicho.as_ref().map(Client::anew),
             recall: self.recall.clone(),
             random: Random::default(),
-            rules_read_servants: self.rules_read_servants,
+            policies_read: self.policies_read.clone(),
+            rules_read: self.rules_read.clone(),
         }
     }
 
@@ -114,15 +114,23 @@ impl Router {
         self.recall.is_some()
     }
 
+    /// Whether a decision is likely to be made at once, so that an event loop need not fear it.
+    pub(crate) fn is_brief(&self, request: &Request) -> bool {
+        let whole = Subject { text: &request.whole, size: request.whole.len(), context: &request.context };
+        self.recall.is_none()
+            && self.policies_read.is_brief(&whole)
+            && self.rules_read.is_brief(&Subject { text: &request.text, ..whole })
+    }
+
     /// Decides who may answer a request.
     ///
     /// # Errors
     /// [`Fault::Refused`] by a policy, [`Fault::Invalid`] for a model nobody has.
     pub fn decide(&self, request: &Request) -> Result<Decision, Fault> {
-        let servants = || self.rules_read_servants.then(|| self.seen_by_rules());
+        let servants = || self.seen_by_rules();
         let whole = Subject { text: &request.whole, size: request.whole.len(), context: &request.context };
         if !self.config.policies.is_empty() {
-            self.refuse(&variables(&whole, servants()))?;
+            self.refuse(&self.policies_read.bind(whole, servants))?;
         }
         let recalled = self.recall.as_ref().map(|memory| {
             let _trace = request.trace.child("crown.memory", Role::Internal);
@@ -133,7 +141,7 @@ impl Router {
             self.everybody("no rules are configured")
         } else {
             let subject = Subject { text: &request.text, ..whole };
-            self.by_rule(&variables(&subject, servants()))?
+            self.by_rule(&self.rules_read.bind(subject, servants))?
         };
         if let Some(model) = &request.model {
             self.pin(&mut decision, model)?;

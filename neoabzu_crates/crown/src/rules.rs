@@ -1,9 +1,8 @@
 //! Rules and policies: CEL expressions over a request.
 
-use std::borrow::Cow;
+use neoabzu_core::{Key, Program, Value as Cel};
 
-use neoabzu_core::{Key, Program, Value as Cel, Variables};
-use serde_json::Value;
+use crate::variables::Variables;
 
 /// The variables a rule may name.
 pub const VARIABLES: [&str; 5] = ["text", "size", "emotion", "context", "servants"];
@@ -29,6 +28,16 @@ pub struct Rule {
     pub only: bool,
 }
 
+impl Rule {
+    pub fn programs(&self) -> impl Iterator<Item = &Program> + Clone {
+        let choice = match &self.choice {
+            Choice::Expression(program) => Some(&**program),
+            Choice::Names(_) | Choice::Capability(_) => None,
+        };
+        self.when.iter().chain(choice)
+    }
+}
+
 /// A reason to refuse a request.
 #[derive(Debug)]
 pub struct Policy {
@@ -47,21 +56,12 @@ pub fn compile(source: &str) -> Result<Program, String> {
     Ok(program)
 }
 
-/// What a rule sees of a request.
-#[derive(Debug)]
-pub struct Subject<'r> {
-    pub text: &'r str,
-    /// Bytes of the whole request's text.
-    pub size: usize,
-    pub context: &'r Value,
-}
-
 /// Evaluates a condition.
 ///
 /// # Errors
 /// Why it has no truth value.
 pub fn holds(program: &Program, variables: &Variables<'_>) -> Result<bool, String> {
-    match program.evaluate(variables) {
+    match variables.evaluate(program) {
         Ok(Cel::Bool(truth)) => Ok(truth),
         Ok(_) => Err("it is neither true nor false".to_owned()),
         Err(error) => Err(error.to_string()),
@@ -81,42 +81,10 @@ pub fn chosen(program: &Program, variables: &Variables<'_>) -> Result<Vec<String
         }),
         _ => None,
     };
-    let value = program.evaluate(variables).map_err(|error| error.to_string())?;
+    let value = variables.evaluate(program).map_err(|error| error.to_string())?;
     let names = match &value {
         Cel::List(items) => items.iter().map(name).collect(),
         single => name(single).map(|name| vec![name]),
     };
     names.ok_or_else(|| "it is neither a name nor a list of servants".to_owned())
-}
-
-/// Binds the variables; `servants` only if an expression among those given reads it.
-pub fn variables<'r>(subject: &Subject<'r>, servants: Option<Vec<Cel<'r>>>) -> Variables<'r> {
-    let emotion = subject.context.get("emotion").and_then(Value::as_str).unwrap_or("");
-    let mut variables = Variables::new();
-    variables.insert("text", subject.text);
-    variables.insert("size", i64::try_from(subject.size).unwrap_or(i64::MAX));
-    variables.insert("emotion", emotion);
-    variables.insert("context", cel(subject.context));
-    if let Some(servants) = servants {
-        variables.insert("servants", Cel::List(servants));
-    }
-    variables
-}
-
-/// A JSON value as CEL sees it: whole numbers are `int` where they fit, else `uint`.
-pub fn cel(value: &Value) -> Cel<'_> {
-    match value {
-        Value::Null => Cel::Null,
-        Value::Bool(value) => Cel::Bool(*value),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(int), _) => Cel::Int(int),
-            (None, Some(uint)) => Cel::Uint(uint),
-            (None, None) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => Cel::String(Cow::Borrowed(text)),
-        Value::Array(items) => Cel::List(items.iter().map(cel).collect()),
-        Value::Object(entries) => Cel::Map(
-            entries.iter().map(|(key, value)| (Key::String(Cow::Borrowed(key)), cel(value))).collect(),
-        ),
-    }
 }

@@ -29,12 +29,15 @@ pub async fn healthz() -> Response {
     reply(200, &json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: there is somebody to ask.
+/// `GET /readyz`: there is somebody to ask. A servant has to have been heard for that, by a look or a request.
 pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let servants = shared.router.config().servants.iter().enumerate();
-    let health: Map<String, Value> = servants
-        .map(|(index, servant)| (servant.name.clone(), shared.router.health(index).healthy().into()))
-        .collect();
+    let ready = |index| {
+        let health = shared.router.health(index);
+        health.healthy() && health.last_heard().is_some()
+    };
+    let health: Map<String, Value> =
+        servants.map(|(index, servant)| (servant.name.clone(), ready(index).into())).collect();
     let kimicho = shared.router.kimicho().is_some();
     let ready = kimicho || health.values().any(|healthy| *healthy == Value::Bool(true));
     let status = if ready { "ready" } else { "no servant is healthy" };

@@ -10,10 +10,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use neoabzu_kimicho::{Body as Asked, Error, Kind};
+use serde_json::Value;
 
 use super::answer::Answer;
+use super::chunks::as_events;
 use super::reply::{error, fault, text};
-use super::stream::{Flow, as_events};
+use super::stream::Flow;
 use super::upstream::Opened;
 use super::{SMALL, Shared};
 use crate::complete::{UnderWay, body_with_memory};
@@ -21,9 +23,6 @@ use crate::fault::Fault;
 use crate::ladder::{Ladder, Step};
 use crate::request::Request;
 use crate::router::Decision;
-
-/// Text beyond this, in bytes, is routed beside the event loop.
-const BRIEF: usize = 16 << 10;
 
 /// Has a request answered, be it by an error.
 pub async fn complete(shared: &Arc<Shared>, request: http::Request<Incoming>) -> Response {
@@ -35,13 +34,14 @@ pub async fn complete(shared: &Arc<Shared>, request: http::Request<Incoming>) ->
         Err(response) => return *response,
     };
     let max_text = shared.router.config().max_text;
-    let parsed = if body.len() <= SMALL {
+    let small = body.len() <= SMALL;
+    let parsed = if small {
         parse(&body, max_text)
     } else {
         beside(move || parse(&body, max_text), "the parser failed on this body").await
     };
     match trace.watch(parsed) {
-        Ok(request) => answer(shared, Arc::new(request.traced(trace)), began).await,
+        Ok(request) => answer(shared, request.traced(trace), small, began).await,
         Err(why) => fault(&why),
     }
 }
@@ -62,12 +62,24 @@ fn parse(body: &[u8], max_text: usize) -> Result<Request, Fault> {
     Request::of_body(text, max_text)
 }
 
-async fn decide(shared: &Arc<Shared>, request: Arc<Request>) -> Result<Decision, Fault> {
-    if !shared.router.recalls() && request.whole.len() <= BRIEF {
-        return shared.router.decide(&request);
+/// Decides who answers, beside the event loop unless that is brief. There the context, which may be large and is not
+/// needed after that, is cleared away too.
+async fn decide(
+    shared: &Arc<Shared>,
+    mut request: Request,
+    small: bool,
+) -> Result<(Request, Result<Decision, Fault>), Fault> {
+    if small && shared.router.is_brief(&request) {
+        let decision = shared.router.decide(&request);
+        return Ok((request, decision));
     }
     let router = shared.router.clone();
-    beside(move || router.decide(&request), "the rules failed on this request").await
+    let work = move || {
+        let decision = router.decide(&request);
+        request.context = Value::Null;
+        Ok((request, decision))
+    };
+    beside(work, "the rules failed on this request").await
 }
 
 /// Does what takes long on another thread; `message` is for a defect of it.
@@ -81,8 +93,12 @@ async fn beside<T: Send + 'static>(
     })
 }
 
-async fn answer(shared: &Arc<Shared>, request: Arc<Request>, began: Instant) -> Response {
-    let outcome = match decide(shared, request.clone()).await {
+async fn answer(shared: &Arc<Shared>, request: Request, small: bool, began: Instant) -> Response {
+    let (request, decision) = match decide(shared, request, small).await {
+        Ok((request, decision)) => (Arc::new(request), decision),
+        Err(why) => return fault(&why),
+    };
+    let outcome = match decision {
         Ok(decision) => climb(shared, &request, decision, began).await,
         Err(why) => Err(why),
     };

@@ -2,7 +2,11 @@
 
 mod about;
 mod answer;
+mod chunks;
 mod completions;
+mod connect;
+mod lines;
+mod link;
 mod metrics;
 mod paths;
 mod reply;
@@ -22,6 +26,7 @@ use neoabzu_kimicho::Secret;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::protocol::capabilities;
 use crate::router::Router;
@@ -79,10 +84,10 @@ impl Default for Settings {
 pub(crate) struct Shared {
     router: Arc<Router>,
     settings: Settings,
-    /// What every request has to show.
-    authorization: Option<Secret>,
     upstream: Upstream,
     metrics: Arc<Metrics>,
+    /// How often it was told to stop.
+    stop: watch::Receiver<u8>,
     capabilities: Vec<String>,
     loopback: bool,
     started: u64,
@@ -94,9 +99,9 @@ impl Shared {
         Shared {
             router: self.router.clone(),
             settings: self.settings.clone(),
-            authorization: self.authorization.clone(),
             upstream: self.upstream.another(),
             metrics: self.metrics.clone(),
+            stop: self.stop.clone(),
             capabilities: self.capabilities.clone(),
             ..*self
         }
@@ -156,7 +161,7 @@ impl Gateway {
         let stop = self.stop.subscribe();
         let runtime = event_loop()?;
         let shared = Arc::new(self.shared());
-        let workers = Workers::start(&shared, &stop)?;
+        let workers = Workers::start(&shared)?;
         let served = runtime.block_on(self.serve(listener, shared, &workers, stop));
         workers.end();
         runtime.shutdown_timeout(END);
@@ -210,14 +215,10 @@ impl Gateway {
         Shared {
             capabilities: capabilities(given.chain(of_servants).map(String::as_str)),
             router: self.router.clone(),
-            authorization: self
-                .settings
-                .token
-                .as_ref()
-                .map(|token| Secret::new(format!("Bearer {}", token.expose()))),
             settings: self.settings.clone(),
             upstream: Upstream::new(self.router.clone()),
             metrics: Arc::new(Metrics::new()),
+            stop: self.stop.subscribe(),
             loopback: is_loopback(self.address.ip()),
             started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
         }
@@ -236,17 +237,24 @@ fn prepare(stream: &TcpStream) {
 }
 
 /// Looks at the servants that were not heard for a while, so that one that is back is used again and one
-/// that is gone is known before a request finds out.
+/// that is gone is known before a request finds out. The first look comes at once. None waits for another one: a
+/// servant that says nothing at all takes the whole time of a look.
 async fn probe(shared: Arc<Shared>, interval: Duration) {
     loop {
-        tokio::time::sleep(interval).await;
+        let mut looks = JoinSet::new();
         for (index, servant) in shared.router.config().servants.iter().enumerate() {
             let health = shared.router.health(index);
             let quiet = health.last_heard().is_none_or(|heard| heard.elapsed() >= interval);
             if quiet || !health.healthy() {
-                let alive = shared.upstream.alive(index, PROBE_TIMEOUT.min(servant.timeout)).await;
-                health.probed(alive, Instant::now());
+                let (shared, limit) = (shared.clone(), PROBE_TIMEOUT.min(servant.timeout));
+                looks.spawn(async move {
+                    if let Some(alive) = shared.upstream.alive(index, limit).await {
+                        shared.router.health(index).probed(alive, Instant::now());
+                    }
+                });
             }
         }
+        while looks.join_next().await.is_some() {}
+        tokio::time::sleep(interval).await;
     }
 }

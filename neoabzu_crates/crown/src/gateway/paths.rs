@@ -14,6 +14,8 @@ use super::reply::refusal;
 use super::{Shared, about, completions, socket};
 
 const COMPLETIONS: &str = "/v1/chat/completions";
+/// Where a websocket is spoken.
+pub const SOCKET: &str = "/crown";
 
 /// Where requests go, for one thread.
 pub struct Paths {
@@ -29,7 +31,7 @@ impl Paths {
             .route("/healthz", get(about::healthz))
             .route("/readyz", get(about::readyz))
             .route("/metrics", get(about::metrics))
-            .route("/crown", get(socket::crown))
+            .route(SOCKET, get(socket::crown))
             .fallback(about::nothing_here)
             .method_not_allowed_fallback(about::not_this_way)
             .with_state(shared.clone());
@@ -56,6 +58,6 @@ impl Paths {
 
 /// The path as it is counted: callers must not be able to make new series.
 fn known(path: &str) -> &'static str {
-    const PATHS: [&str; 6] = [COMPLETIONS, "/v1/models", "/healthz", "/readyz", "/metrics", "/crown"];
+    const PATHS: [&str; 6] = [COMPLETIONS, "/v1/models", "/healthz", "/readyz", "/metrics", SOCKET];
     PATHS.into_iter().find(|known| *known == path).unwrap_or("other")
 }

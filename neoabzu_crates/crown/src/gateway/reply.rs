@@ -45,10 +45,10 @@ pub fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Respo
     if headers.contains_key(ORIGIN) {
         return Some(error(403, "origin", "browsers are not served"));
     }
-    let expected = shared.authorization.as_ref().filter(|_| !matches!(path, "/healthz" | "/readyz"))?;
+    let token = shared.settings.token.as_ref().filter(|_| !matches!(path, "/healthz" | "/readyz"))?;
     let mut shown = headers.get_all(AUTHORIZATION).iter();
-    let right = match (shown.next(), shown.next()) {
-        (Some(value), None) => bool::from(value.as_bytes().ct_eq(expected.expose().as_bytes())),
+    let right = match (shown.next().and_then(|value| bearer(value.as_bytes())), shown.next()) {
+        (Some(shown), None) => bool::from(shown.ct_eq(token.expose().as_bytes())),
         _ => false,
     };
     if right {
@@ -58,6 +58,12 @@ pub fn refusal(shared: &Shared, headers: &HeaderMap, path: &str) -> Option<Respo
         error(401, "invalid_api_key", "a bearer token is needed, and it must be the right one");
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     Some(response)
+}
+
+/// The token of bearer credentials. The name of the scheme may be written as one likes (RFC 9110, 11.1).
+fn bearer(credentials: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = credentials.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii_start())
 }
 
 /// Whether a Host header names this machine: other names may have been bent to its address.

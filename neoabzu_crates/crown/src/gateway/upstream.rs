@@ -3,31 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
-use http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{Extensions, HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as Broken};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use neoabzu_kimicho::{Body, Error, Kind, MAX_ANSWER, Secret, explain, normalise, wait_asked_for};
 
 use super::SMALL;
 use super::answer::Answer;
-use super::stream::{Lines, error_in};
+use super::connect::{Connector, lacks_descriptors};
+use super::lines::{End, Lines, Piece};
+use super::link::Marks;
 use super::target::Target;
+use crate::complete::NOT_ASKED;
 use crate::router::Router;
 use crate::servants::Servant;
 
-const CONNECT: Duration = Duration::from_secs(5);
-const IDLE: Duration = Duration::from_secs(60);
+/// How long a connection is kept: less than servants keep it (uvicorn and Node.js: 5 s).
+const IDLE: Duration = Duration::from_secs(4);
 
 /// What a servant has answered to a request for a stream.
 pub enum Opened {
-    /// Server-sent events, of which the first lines are there.
-    Events { first: Bytes, lines: Lines, body: Incoming },
+    /// Server-sent events, of which the first that says something is there.
+    Events { first: Piece, lines: Lines, body: Incoming },
     /// A whole answer: it does not stream.
     Whole(Answer),
 }
@@ -54,33 +55,30 @@ impl Form {
 pub struct Upstream {
     router: Arc<Router>,
     targets: Arc<[Target]>,
-    connector: HttpsConnector<HttpConnector>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: Connector,
+    client: Client<Connector, Full<Bytes>>,
+    /// It keeps no connections: whatever it asks, it asks over a new one.
+    fresh: Client<Connector, Full<Bytes>>,
 }
 
 impl Upstream {
     pub fn new(router: Arc<Router>) -> Upstream {
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(CONNECT));
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_platform_verifier()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         let targets = router.config().servants.iter().map(Target::of).collect();
-        Upstream { router, targets, client: client(&connector), connector }
+        Upstream::with(router, targets, Connector::new())
     }
 
     /// One like it for another runtime.
     pub fn another(&self) -> Upstream {
-        Upstream {
-            router: self.router.clone(),
-            targets: self.targets.clone(),
-            client: client(&self.connector),
-            connector: self.connector.clone(),
-        }
+        Upstream::with(self.router.clone(), self.targets.clone(), self.connector.clone())
+    }
+
+    fn with(router: Arc<Router>, targets: Arc<[Target]>, connector: Connector) -> Upstream {
+        let client = |kept| {
+            let mut builder = Client::builder(TokioExecutor::new());
+            builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(kept);
+            builder.build(connector.clone())
+        };
+        Upstream { router, targets, client: client(256), fresh: client(0), connector }
     }
 
     /// Asks for a whole answer.
@@ -94,6 +92,7 @@ impl Upstream {
         let servant = self.servant(index);
         let asking = async {
             let response = self.post(index, body, false, trace).await?;
+            refuse_encoded(servant, &response)?;
             self.read_whole(index, response, Form::Passed { marked: body.offers_tools() }).await
         };
         tokio::time::timeout(limit, asking).await.unwrap_or_else(|_| Err(late(servant)))
@@ -110,38 +109,59 @@ impl Upstream {
         let servant = self.servant(index);
         let opening = async {
             let response = self.post(index, body, true, trace).await?;
-            let kind =
-                response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-            if !response.status().is_success() || !kind.starts_with("text/event-stream") {
+            refuse_encoded(servant, &response)?;
+            if !response.status().is_success() || !is_stream(response.headers()) {
                 return self.read_whole(index, response, Form::Settled).await.map(Opened::Whole);
             }
-            let mut body = response.into_body();
-            let mut lines = Lines::default();
-            loop {
-                let frame = body
-                    .frame()
-                    .await
-                    .transpose()
-                    .map_err(|_| broken(servant))?
-                    .ok_or_else(|| broken(servant))?;
-                let Ok(data) = frame.into_data() else { continue };
-                let first = lines.feed(&data).map_err(|fault| malformed(servant, fault))?;
-                if let Some(message) = error_in(&first, &secrets(servant)) {
-                    return Err(malformed(servant, &format!("the stream begins with an error: {message}")));
-                }
-                if first.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                    return Ok(Opened::Events { first, lines, body });
-                }
-            }
+            self.begin(index, response.into_body()).await
         };
         tokio::time::timeout(limit, opening).await.unwrap_or_else(|_| Err(late(servant)))
     }
 
-    /// Whether a servant answers HTTP at all.
-    pub async fn alive(&self, index: usize, limit: Duration) -> bool {
-        let Some(request) = self.targets[index].look() else { return false };
-        let answer = tokio::time::timeout(limit, self.client.request(request)).await;
-        matches!(answer, Ok(Ok(response)) if response.status().as_u16() < 500)
+    /// Reads a stream up to its first event that says something: comments and other fields may come before an
+    /// error, and as long as nothing was passed on another servant can be asked.
+    async fn begin(&self, index: usize, mut body: Incoming) -> Result<Opened, Error> {
+        let servant = self.servant(index);
+        let mut lines = Lines::new(secrets(servant).into_iter().cloned().collect());
+        let mut held = BytesMut::new();
+        loop {
+            let frame = body.frame().await;
+            let (piece, last) = match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => (lines.feed(&data).map_err(|fault| malformed(servant, fault))?, false),
+                    Err(_) => continue,
+                },
+                None | Some(Err(_)) => (lines.finish(), true),
+            };
+            match &piece.end {
+                Some(End::Failed(said)) => {
+                    return Err(malformed(servant, &format!("the stream begins with an error: {said}")));
+                }
+                Some(End::Done) if !piece.says => return Err(malformed(servant, "the stream says nothing")),
+                None if last => return Err(broken(servant)),
+                _ => {}
+            }
+            if piece.says {
+                let first = match held.is_empty() {
+                    true => piece,
+                    false => Piece { lines: [held.freeze(), piece.lines].concat().into(), ..piece },
+                };
+                return Ok(Opened::Events { first, lines, body });
+            }
+            held.extend_from_slice(&piece.lines);
+            if held.len() > SMALL {
+                return Err(malformed(servant, "the stream begins with too much that says nothing"));
+            }
+        }
+    }
+
+    /// Whether a servant answers HTTP at all; none if it could not be asked for want of descriptors.
+    pub async fn alive(&self, index: usize, limit: Duration) -> Option<bool> {
+        match tokio::time::timeout(limit, self.send(|| self.targets[index].look())).await {
+            Ok(Some(Ok(response))) => Some(response.status().as_u16() < 500),
+            Ok(Some(Err(error))) if lacks_descriptors(&error) => None,
+            _ => Some(false),
+        }
     }
 
     async fn read_whole(
@@ -194,24 +214,65 @@ impl Upstream {
         trace: Option<&str>,
     ) -> Result<Response<Incoming>, Error> {
         let servant = self.servant(index);
-        let request = self.targets[index].ask(body, &servant.model, stream, trace).ok_or_else(|| {
-            let name = &servant.name;
-            Error::configuration(format!("servant {name}: its URL is not one that can be asked"))
-        })?;
-        self.client.request(request).await.map_err(|error| {
-            let name = &servant.name;
+        let request = || self.targets[index].ask(body, &servant.model, stream, trace);
+        let name = &servant.name;
+        let Some(outcome) = self.send(request).await else {
+            return Err(Error::configuration(format!(
+                "servant {name}: its URL is not one that can be asked"
+            )));
+        };
+        outcome.map_err(|error| {
+            if lacks_descriptors(&error) {
+                let message = format!("servant {name} was not asked: there are too many open files here");
+                let code = Some(NOT_ASKED.to_owned());
+                return Error { code, ..Error::new(Kind::Upstream, message) }.transient();
+            }
             if error.is_connect() {
                 return Error::new(Kind::Upstream, format!("servant {name} cannot be reached")).transient();
             }
             broken(servant)
         })
     }
+
+    /// Sends a request, if there is one. If a kept connection breaks before a byte of the answer, the servant has
+    /// closed it while it was idle (RFC 9112, 9.3.1): it is asked once more, over a new one.
+    async fn send(
+        &self,
+        request: impl Fn() -> Option<Request<Full<Bytes>>>,
+    ) -> Option<Result<Response<Incoming>, Broken>> {
+        let mut outcome = self.client.request(request()?).await;
+        if outcome.as_ref().is_err_and(closed_while_idle) {
+            outcome = self.fresh.request(request()?).await;
+        }
+        if let Some(marks) = outcome.as_ref().ok().and_then(|response| response.extensions().get::<Marks>()) {
+            marks.answered();
+        }
+        Some(outcome)
+    }
 }
 
-fn client(connector: &HttpsConnector<HttpConnector>) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
-    let mut builder = Client::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256);
-    builder.build(connector.clone())
+fn closed_while_idle(error: &Broken) -> bool {
+    let mut told = Extensions::new();
+    if let Some(connection) = error.connect_info() {
+        connection.get_extras(&mut told);
+    }
+    told.get().is_some_and(Marks::unheard)
+}
+
+fn is_stream(headers: &HeaderMap) -> bool {
+    const STREAM: &[u8] = b"text/event-stream";
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().get(..STREAM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(STREAM))
+}
+
+/// Refuses an answer that has to be unpacked first: none was asked for, and it can neither be checked nor, with
+/// `crown` in it, be passed on. What a failure says can be done without.
+fn refuse_encoded(servant: &Servant, response: &Response<Incoming>) -> Result<(), Error> {
+    let encoding = response.headers().get(CONTENT_ENCODING).filter(|_| response.status().is_success());
+    match encoding.filter(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        None => Ok(()),
+        Some(_) => Err(malformed(servant, "the answer has a Content-Encoding, which was not asked for")),
+    }
 }
 
 /// What a servant is shown and must not be repeated.

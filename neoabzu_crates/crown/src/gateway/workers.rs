@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Shared;
-use super::paths::Paths;
+use super::metrics::Metrics;
+use super::paths::{Paths, SOCKET};
 
 /// A connection, and its place among those there may be.
 type Arrival = (TcpStream, OwnedSemaphorePermit);
@@ -35,15 +38,15 @@ impl Workers {
     ///
     /// # Errors
     /// Why a thread or its event loop cannot be made.
-    pub fn start(shared: &Shared, stop: &watch::Receiver<u8>) -> io::Result<Workers> {
+    pub fn start(shared: &Shared) -> io::Result<Workers> {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
         let start = |_| {
             let (arrivals, arriving) = mpsc::unbounded_channel();
             let open = Arc::new(AtomicUsize::new(0));
-            let (shared, stop, counted) = (Arc::new(shared.another()), stop.clone(), open.clone());
+            let (shared, counted) = (Arc::new(shared.another()), open.clone());
             let runtime = event_loop()?;
             let thread = std::thread::Builder::new().name("crown".to_owned()).spawn(move || {
-                runtime.block_on(work(&shared, arriving, &counted, &stop));
+                runtime.block_on(work(&shared, arriving, &counted));
                 runtime.shutdown_timeout(END);
             })?;
             Ok(Worker { arrivals, open, thread })
@@ -78,12 +81,7 @@ pub fn event_loop() -> io::Result<Runtime> {
     Builder::new_current_thread().thread_name("crown").enable_all().build()
 }
 
-async fn work(
-    shared: &Arc<Shared>,
-    mut arriving: mpsc::UnboundedReceiver<Arrival>,
-    open: &Arc<AtomicUsize>,
-    stop: &watch::Receiver<u8>,
-) {
+async fn work(shared: &Arc<Shared>, mut arriving: mpsc::UnboundedReceiver<Arrival>, open: &Arc<AtomicUsize>) {
     let paths = Arc::new(Paths::new(shared));
     let mut server = http1::Builder::new();
     server
@@ -91,20 +89,22 @@ async fn work(
         .header_read_timeout(shared.settings.header_timeout)
         .max_header_size(shared.settings.max_header);
     while let Some((stream, place)) = arriving.recv().await {
-        let leaving = Leaving(open.clone(), place);
+        let place = Arc::new(Place::taken(open.clone(), shared.metrics.clone(), place));
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { continue };
         // A connection that has asked nothing yet need not be waited for.
         let asked = Arc::new(AtomicBool::new(false));
-        let (paths, noting) = (paths.clone(), asked.clone());
-        let service = service_fn(move |request| {
+        let (paths, noting, held) = (paths.clone(), asked.clone(), place.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
             noting.store(true, Ordering::Relaxed);
+            if request.uri().path() == SOCKET {
+                request.extensions_mut().insert(held.clone());
+            }
             let paths = paths.clone();
             async move { Ok::<_, Infallible>(paths.answer(request).await) }
         });
         let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let (shared, mut stop) = (shared.clone(), stop.clone());
+        let mut stop = shared.stop.clone();
         tokio::spawn(async move {
-            shared.metrics.connections.inc();
             let mut connection = pin!(connection);
             let stopped = tokio::select! {
                 _ = connection.as_mut() => false,
@@ -114,17 +114,30 @@ async fn work(
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
-            shared.metrics.connections.dec();
-            drop(leaving);
+            drop(place);
         });
     }
 }
 
-/// Makes room where a connection was.
-struct Leaving(Arc<AtomicUsize>, #[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+/// The place of a connection among those there may be; there is room again once the last who holds it lets go. A
+/// websocket holds it beyond the HTTP connection that it was.
+pub struct Place {
+    open: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
+    #[expect(dead_code, reason = "it is held")]
+    permit: OwnedSemaphorePermit,
+}
 
-impl Drop for Leaving {
+impl Place {
+    fn taken(open: Arc<AtomicUsize>, metrics: Arc<Metrics>, permit: OwnedSemaphorePermit) -> Place {
+        metrics.connections.inc();
+        Place { open, metrics, permit }
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.connections.dec();
     }
 }
