@@ -136,7 +136,7 @@ def test_a_large_context_matters_only_to_those_that_read_it(two: list[Servant]) 
         ],
     }
     router = crown.Router(config)
-    context = {"large": [1] * 1_100_000}
+    context: dict[str, Any] = {"large": [1] * 980_000 + ["x" * 25_600] * 110}
     decision = router.route_decision("please refactor this", context)
     assert decision["servant"] == "a" and decision["core"]["errors"][0].startswith("large: ")
     with pytest.raises(crown.RefusedError):

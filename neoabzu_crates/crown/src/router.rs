@@ -117,9 +117,10 @@ impl Router {
     /// Whether a decision is likely to be made at once, so that an event loop need not fear it.
     pub(crate) fn is_brief(&self, request: &Request) -> bool {
         let whole = Subject { text: &request.whole, size: request.whole.len(), context: &request.context };
+        let last = Subject { text: &request.text, ..whole };
         self.recall.is_none()
-            && self.policies_read.is_brief(&whole)
-            && self.rules_read.is_brief(&Subject { text: &request.text, ..whole })
+            && self.policies_read.is_brief(&whole, self.config.policies.iter().map(|policy| &policy.when))
+            && self.rules_read.is_brief(&last, self.config.rules.iter().flat_map(Rule::programs))
     }
 
     /// Decides who may answer a request.

@@ -7,12 +7,10 @@ use serde_json::Value;
 
 use crate::servants::Servant;
 
-/// Up to this size, in steps, what several programs read is bound once for all of them.
+/// Up to this size, in steps, what several programs read is bound once for all of them. None is brief beyond it.
 const SHARED: u64 = 1_000;
 /// Beyond this depth a value counts as large: no program may read one that is much deeper.
 const DEEP: usize = 48;
-/// No program is brief beyond this size, in steps.
-const MOST: u64 = 1_024;
 /// Bytes of text in a step, as programs count them.
 const TEXT: usize = 128;
 
@@ -31,24 +29,27 @@ pub struct Reads {
     parts: Parts,
     /// Size of `servants` in steps, if it is read.
     servants: u64,
-    /// The largest size of the variables, in steps, at which every program is brief.
-    brief: u64,
 }
 
 impl Reads {
-    pub fn of<'p>(programs: impl Iterator<Item = &'p Program> + Clone, servants: &[Servant]) -> Reads {
+    pub fn of<'p>(programs: impl Iterator<Item = &'p Program>, servants: &[Servant]) -> Reads {
         let entry = |servant: &Servant| {
             let text = servant.name.len() + servant.model.len();
             16 + text / TEXT + servant.capabilities.iter().map(|name| 1 + name.len() / TEXT).sum::<usize>()
         };
-        let parts = Parts::of(programs.clone());
+        let parts = Parts::of(programs);
         let size = if parts.servants { 1 + servants.iter().map(entry).sum::<usize>() } else { 0 };
-        Reads { parts, servants: size as u64, brief: programs.map(brief).min().unwrap_or(u64::MAX) }
+        Reads { parts, servants: size as u64 }
     }
 
-    /// Whether all programs are likely to end at once for this request.
-    pub fn is_brief(&self, subject: &Subject<'_>) -> bool {
-        self.brief == u64::MAX || self.size(subject, self.brief) <= self.brief
+    /// Whether the programs, those of the set, are likely to end at once for this request on this thread.
+    pub fn is_brief<'p>(&self, subject: &Subject<'_>, programs: impl Iterator<Item = &'p Program>) -> bool {
+        let mut programs = programs.peekable();
+        if programs.peek().is_none() {
+            return true;
+        }
+        let size = self.size(subject, SHARED);
+        size <= SHARED && programs.all(|program| program.is_brief(size))
     }
 
     /// Binds the variables; `servants` are made only if they are read.
@@ -151,21 +152,6 @@ fn merge(part: &mut Part, other: &Part) {
     }
 }
 
-/// The largest size of its variables, in steps, at which a program is brief.
-fn brief(program: &Program) -> u64 {
-    let is_brief = |size: u64| {
-        let mut bound = Bound::new();
-        bound.insert("text", " ".repeat(usize::try_from(size).unwrap_or(0).saturating_sub(1) * TEXT));
-        program.is_brief(&bound)
-    };
-    let (mut brief, mut not) = (0, MOST);
-    while brief + 1 < not {
-        let middle = u64::midpoint(brief, not);
-        if is_brief(middle) { brief = middle } else { not = middle }
-    }
-    brief
-}
-
 /// Size of what is read of a value, in steps; more than `enough` for one that is too deep.
 fn size(value: &Value, part: Option<&Part>, depth: usize, enough: u64) -> u64 {
     if depth > DEEP {
@@ -265,7 +251,7 @@ mod tests {
             let programs = programs(&[source]);
             let reads = Reads::of(programs.iter(), &[]);
             let bound = reads.parts.bind(&subject(&context), Vec::new());
-            assert_eq!(reads.size(&subject(&context), MOST), bound.size(), "{source}");
+            assert_eq!(reads.size(&subject(&context), SHARED), bound.size(), "{source}");
         }
     }
 
@@ -281,9 +267,11 @@ mod tests {
             (&["context.small.all(a, context.small.all(b, context.small.all(c, a + b + c > 0)))"], false),
             (&["text.split('') == []"], false),
             (&["context.deep == 1"], false),
+            (&["text.matches(context.d)"], false),
         ] {
             let programs = programs(sources);
-            assert_eq!(Reads::of(programs.iter(), &[]).is_brief(&subject(&context)), brief, "{sources:?}");
+            let reads = Reads::of(programs.iter(), &[]);
+            assert_eq!(reads.is_brief(&subject(&context), programs.iter()), brief, "{sources:?}");
         }
     }
 
