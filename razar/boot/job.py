@@ -146,7 +146,12 @@ class Boot:
     async def _prepare(self, lifetime: AsyncExitStack, remains: Remains | None) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
         if remains is not None:
-            await self._stop_leftovers(remains)
+            try:
+                await self._stop_leftovers(remains)
+            except OSError as error:
+                raise PreparationError(
+                    1, f"what a killed supervisor left cannot be looked for: {error.strerror}"
+                ) from None
         await self._recovery.recover(after_crash=remains is not None)
         if remains is not None:
             self._lock.forget_earlier()
@@ -181,12 +186,7 @@ class Boot:
         """A supervisor that was killed leaves its components running: no second copy beside them."""
         from razar.launchers import leftovers
 
-        try:
-            found = leftovers.find(remains)
-        except OSError as error:
-            raise PreparationError(
-                1, f"what a killed supervisor left cannot be looked for: {error.strerror}"
-            ) from None
+        found = leftovers.find(remains)
         for component, processes in found.items():
             pids = ", ".join(str(process.pid) for process in processes[:NAMED])
             if len(processes) > NAMED:

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from razar.boot import mission_name
 
-__all__ = ["AlreadyRunningError", "BusyError", "MissionLock", "open_lock", "pid_in"]
+__all__ = ["AlreadyRunningError", "BusyError", "MissionLock", "open_lock", "pid_in", "unfinished_boots"]
 
 #: Seconds for which commands that keep the mission from being booted are waited for: a little longer than
 #: `razar stop` takes for what a killed supervisor has left.
@@ -193,6 +193,21 @@ def pid_in(fd: int) -> int | None:
     """The pid that a lock's file names."""
     text = os.pread(fd, 32, 0).partition(b"\n")[0].strip()
     return int(text) if text.isdigit() else None
+
+
+def unfinished_boots(path: str, machine: str) -> frozenset[str]:
+    """The ids of boots of this run of the machine that a lock's file names: they were killed, if nobody holds it.
+
+    Empty if there is no such file. Raises OSError if it cannot be read.
+    """
+    try:
+        fd = open_lock(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return frozenset()
+    try:
+        return frozenset(id for id, run in _boots_in(fd) if run == machine)
+    finally:
+        os.close(fd)
 
 
 def _lock(fd: int, patience: float, on_wait: Callable[[], object]) -> None:

@@ -1,9 +1,11 @@
-"""What a supervisor that was killed has left running, by proof of the journal."""
+"""What a supervisor that was killed has left running, by proof of the journal and of its lock."""
 
 from __future__ import annotations
 
 import os
 
+from razar.boot.mission_lock import unfinished_boots
+from razar.control.address import LOCK_NAME
 from razar.engine.recovery import remains
 from razar.launchers import leftovers, procfs
 from razar.operator.journal import read_all
@@ -20,8 +22,13 @@ def find_leftovers(logs: str) -> Leftovers:
     Only to be asked when no supervisor runs the mission.
     """
     records, _ = read_all(os.path.join(logs, JOURNAL_NAME))
-    machine = (procfs.read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
-    return leftovers.find(remains([record.event for record in records if record.event is not None], machine))
+    machine = procfs.machine_run()
+    try:
+        boots = unfinished_boots(os.path.join(logs, LOCK_NAME), machine)
+    except OSError:
+        boots = frozenset()  # What the journal knows is found all the same.
+    tape = [record.event for record in records if record.event is not None]
+    return leftovers.find(remains(tape, machine, boots))
 
 
 def describe_leftovers(found: Leftovers) -> str:

@@ -114,6 +114,13 @@ def test_supervisors_killed_on_a_full_disk_leave_no_second_copy(mission: Make, t
             assert "a is left over from a supervisor that was killed" in one.err
         assert one.stop() == 0
         assert copies(disk) == [] and (one.logs / "razar.lock").read_text() == ""
+        (tmp_path / "up").unlink()
+        one.start("--logs", "disk/logs")
+        until_sync(lambda: "Mission demo complete" in one.out)
+        one.stop(signal.SIGKILL)
+        command = [sys.executable, "-m", "razar", "stop", "--logs", str(one.logs)]
+        stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "stopped what was left of" in stopped.stdout and copies(disk) == [], stopped
 
 
 def copies(folder: Path) -> list[int]:
