@@ -309,5 +309,6 @@ if __name__ == "__main__":
     import sys
 
     from razar.projections.timeline import main
+    from razar.utils.pipes import until_closed
 
-    sys.exit(main(sys.argv[1:], now=time.time()))
+    sys.exit(until_closed(lambda: main(sys.argv[1:], now=time.time())))

@@ -167,12 +167,7 @@ def main(argv: list[str], *, now: float) -> int:
         for problem in problems:
             unreadable = unreadable or "cannot be read" in problem
             print(f"warning: {one_line(problem)}", file=sys.stderr)
-    try:
-        _print(arguments.what, records, as_json=arguments.json, now=now)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _print(arguments.what, records, as_json=arguments.json, now=now)
     return 1 if unreadable else 0
 
 
