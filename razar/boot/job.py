@@ -30,7 +30,6 @@ from razar.utils import redaction
 
 if TYPE_CHECKING:
     from agents.razar.handover import Attempt, Handovers
-    from razar.control.server import ControlServer
 
 __all__ = ["Boot"]
 
@@ -39,8 +38,6 @@ __all__ = ["Boot"]
 QUIET = 0.25
 #: Seconds for which a boot that ends at once waits for what memory and core say.
 NATIVE_TIME = 5.0
-#: Left-over processes of one component that are named.
-NAMED = 20
 
 
 class Boot:
@@ -72,7 +69,6 @@ class Boot:
         self._out = outputs
         self._boot_id = boot_id
         self._lock = lock
-        self._control: ControlServer | None = None
         self._clock = Clock(outputs.clock_moved)
         #: Whether processes of an earlier supervisor may still be there.
         self.left_behind = False
@@ -146,12 +142,9 @@ class Boot:
     async def _prepare(self, lifetime: AsyncExitStack, remains: Remains | None) -> None:
         """Everything that must be there first; environments and Crown at the same time."""
         if remains is not None:
-            try:
-                await self._stop_leftovers(remains)
-            except OSError as error:
-                raise PreparationError(
-                    1, f"what a killed supervisor left cannot be looked for: {error.strerror}"
-                ) from None
+            from razar.boot.left_behind import clear
+
+            await clear(remains, self._plan, self._out.warn)
         await self._recovery.recover(after_crash=remains is not None)
         if remains is not None:
             self._lock.forget_earlier()
@@ -181,31 +174,6 @@ class Boot:
         }
         self._out.trace.phase("ignition")
         self._runtime.report(events.IgnitionBegan(skipped, held, self._out.quarantined()))
-
-    async def _stop_leftovers(self, remains: Remains) -> None:
-        """A supervisor that was killed leaves its components running: no second copy beside them."""
-        from razar.launchers import leftovers
-
-        found = leftovers.find(remains)
-        for component, processes in found.items():
-            pids = ", ".join(str(process.pid) for process in processes[:NAMED])
-            if len(processes) > NAMED:
-                pids = f"{pids} and {len(processes) - NAMED} more"
-            self._out.warn(
-                f"{component} is left over from a supervisor that was killed (pid {pids}): stopping it"
-            )
-        known = self._plan.components
-        withstood = await asyncio.gather(
-            *(
-                leftovers.stop(processes, known[id].stop.grace if id in known else leftovers.GRACE)
-                for id, processes in found.items()
-            )
-        )
-        for component, remaining in zip(found, withstood, strict=True):
-            for process in remaining:
-                raise PreparationError(
-                    1, f"{component}: pid {process.pid} ({process.comm}) cannot be stopped"
-                )
 
     def _agreement(self) -> Agreement:
         return Agreement(
@@ -246,12 +214,26 @@ class Boot:
         descriptors.widen(descriptors.ENOUGH)
         gc.freeze()  # What the start has made stays; a few hundred objects of it are garbage.
         gc.enable()
-        from razar.boot.logs_guard import LogsGuard
+        from razar.boot.control_endpoint import ControlEndpoint
+        from razar.control.server import ControlServer
 
-        self._guard = LogsGuard(self._logs, self._lock, renew=self._renew_control, say=self._out.say)
-        await self._open_control()
-        lifetime.push_async_callback(self._close_control)
-        self._guard.start()
+        server = ControlServer(
+            self._runtime,
+            path=os.path.join(self._logs, "razar.sock"),
+            holders=self._adapters.holders,
+            on_stop=self._on_stop,
+            release=self._out.release,
+            repairs=self._recovery,
+        )
+        endpoint = ControlEndpoint(
+            server,
+            self._logs,
+            self._lock,
+            moved=lambda: self._out.changed(self._runtime.state),
+            say=self._out.say,
+        )
+        lifetime.push_async_callback(endpoint.close)
+        await endpoint.open()
         self._out.serve_metrics()
         redaction.prepare()
 
@@ -268,34 +250,6 @@ class Boot:
         """Have what repairs are made of at hand before the first failure needs it."""
         await _first(self._runtime.settled, self._runtime.stopped, timeout=QUIET)
         await self._recovery.prepare()
-
-    async def _open_control(self) -> None:
-        from razar.control.server import ControlServer
-
-        self._control = ControlServer(
-            self._runtime,
-            path=os.path.join(self._logs, "razar.sock"),
-            holders=self._adapters.holders,
-            on_stop=self._on_stop,
-            release=self._out.release,
-            repairs=self._recovery,
-        )
-        await self._renew_control(False)
-
-    async def _renew_control(self, moved: bool) -> None:
-        """Have a control socket where it belongs; ``moved`` says that the whole logs folder is another one."""
-        assert self._control is not None
-        try:
-            await self._control.start()
-        except OSError as error:
-            self._out.say("WARN", f"no control socket, so `razar stop` will not work: {error}")
-        if moved:
-            self._out.changed(self._runtime.state)
-
-    async def _close_control(self) -> None:
-        await self._guard.close()
-        if self._control is not None:
-            await self._control.close()
 
     def _make_adapters(self) -> MissionAdapters:
         from razar.health_checks import Prober
