@@ -178,7 +178,7 @@ def _cell(text: str) -> str:
 def _lead_in(path: str) -> str:
     """What has to stand before the next row, so that it belongs to a table."""
     try:
-        with open(path, "rb") as file:
+        with open(files.open_regular(path), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
             lines = file.read().decode("utf-8", "replace").rstrip().splitlines()
     except FileNotFoundError:

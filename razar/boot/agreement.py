@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -30,7 +31,6 @@ class Agreement:
         logs: str,
         environ: Mapping[str, str],
         outputs: Outputs,
-        clock: Callable[[], float],
         report: Callable[[Event], None],
         beside: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -41,7 +41,6 @@ class Agreement:
         self._logs = logs
         self._environ = environ
         self._out = outputs
-        self._clock = clock
         self._report = report
         self._beside = beside
 
@@ -72,7 +71,7 @@ class Agreement:
         brief = self._brief
         if brief is None:
             brief = make_brief(self._plan.order, self._out.previous, self._out.open_issues())
-        began = self._clock()
+        began = time.monotonic()
         span = self._out.trace.child("razar.handshake")
         handshake = await crown_handshake.agree(
             self._config.crown,
@@ -88,7 +87,7 @@ class Agreement:
         )
         span.set("razar.outcome", handshake.status)
         span.end()
-        self._report(events.HandshakeCompleted(handshake.to_state(), self._clock() - began))
+        self._report(events.HandshakeCompleted(handshake.to_state(), time.monotonic() - began))
         self._out.handshake(handshake.status, handshake.reason)
         return handshake
 

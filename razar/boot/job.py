@@ -184,7 +184,6 @@ class Boot:
             logs=self._logs,
             environ=self._environ,
             outputs=self._out,
-            clock=self._clock,
             report=self._runtime.report,
             beside=self._begin_beside,
         )

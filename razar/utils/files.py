@@ -13,6 +13,7 @@ __all__ = [
     "MODE",
     "append_line",
     "iterate_lines",
+    "open_regular",
     "read_limited",
     "replace",
     "rotate",
@@ -137,7 +138,7 @@ def set_aside(path: str, at: float, label: str = "corrupt") -> str | None:
 
 def read_limited(path: str, limit: int) -> bytes | None:
     """The bytes of a regular file of at most ``limit`` bytes; None if it is longer. Raises OSError."""
-    with open(_open_regular(path), "rb") as file:
+    with open(open_regular(path), "rb") as file:
         data = file.read(limit + 1)
     return None if len(data) > limit else data
 
@@ -148,7 +149,7 @@ def iterate_lines(path: str, limit: int) -> Iterator[tuple[int, bytes, bool]]:
     Of a line longer than ``limit`` bytes only the first ``limit`` are given. Raises OSError, also
     for what is no regular file.
     """
-    with open(_open_regular(path), "rb", buffering=1 << 18) as file:
+    with open(open_regular(path), "rb", buffering=1 << 18) as file:
         number = 0
         while line := file.readline(limit):
             number += 1
@@ -158,7 +159,8 @@ def iterate_lines(path: str, limit: int) -> Iterator[tuple[int, bytes, bool]]:
             yield number, line.rstrip(b"\n"), rest.endswith(b"\n")
 
 
-def _open_regular(path: str) -> int:
+def open_regular(path: str) -> int:
+    """Open a regular file for reading; return the descriptor. Raises OSError, also for what is none."""
     # O_NONBLOCK: a pipe that somebody put in the file's place must not hang us.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode

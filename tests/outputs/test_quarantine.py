@@ -163,3 +163,11 @@ def test_a_read_only_mission_folder_is_told(place: Place) -> None:
     place.manager().quarantine("a", "boom", "port", "Free it.", "d", BEGAN)
     assert len(place.told) == 1 and "quarantine_log.md cannot be written" in place.told[0]
     assert place.manager().is_quarantined("a")
+
+
+def test_a_pipe_in_the_place_of_the_log_is_told_and_hangs_nobody(place: Place) -> None:
+    (place.root / "docs").mkdir()
+    os.mkfifo(place.root / "docs" / "quarantine_log.md")
+    place.manager().quarantine("a", "boom", "port", "Free it.", "d", BEGAN)
+    assert place.told == [f"{place.root}/docs/quarantine_log.md cannot be written: not a regular file"]
+    assert place.manager().is_quarantined("a")
