@@ -429,6 +429,35 @@ def test_a_servant_over_https_is_asked_through_the_proxy_of_the_environment(tmp_
         assert len(heads) == 2
 
 
+def test_kimicho_is_not_asked_again_for_a_client_that_has_left(tmp_path: Path) -> None:
+    asked, left, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def first_too_late(handler: Handler, body: dict[str, Any]) -> None:
+        if body["messages"] == USER:
+            asked.set()
+            left.wait(30)
+            handler.answer(503, {"error": {"message": "busy"}}, {"Retry-After": "0"})
+            answered.set()
+        else:
+            says("here")(handler, body)
+
+    with servant(first_too_late) as k2:
+        with gateway(tmp_path, {"servants": [], "kimicho": {"endpoint": k2.url, "timeout": 30}}) as at:
+            url = f"{at.url}/v1/chat/completions"
+            body = json.dumps({"messages": USER}).encode()
+            with socket.create_connection(("127.0.0.1", int(at.url.rsplit(":", 1)[1]))) as client:
+                client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n")
+                client.sendall(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+                assert asked.wait(10)
+            # The one connection that is left asks for the metrics.
+            until_sync(lambda: "\ncrown_connections 1\n" in httpx.get(f"{at.url}/metrics").text)
+            left.set()
+            assert answered.wait(10)
+            again = httpx.post(url, json={"messages": [{"role": "user", "content": "another"}]})
+            assert again.status_code == 200
+        assert [request[2]["messages"] == USER for request in k2.requests] == [True, False]
+
+
 def test_a_new_connection_to_the_gateway_does_not_mean_one_to_the_servant(tmp_path: Path) -> None:
     """Each of its threads, at most 8, has its own."""
     with crowned(tmp_path, count=1) as (at, [first]):

@@ -121,7 +121,7 @@ impl Router {
                 }
                 Step::Kimicho(limit) => {
                     let trace = request.trace.attempt("kimicho", self.kimicho_model());
-                    let outcome = self.ask_kimicho(&body, trace.traceparent(), limit);
+                    let outcome = self.ask_kimicho(&body, trace.traceparent(), limit, &|| true);
                     trace.settle(outcome.as_ref().map(|_| ()));
                     ("kimicho", self.kimicho_model(), "kimicho", outcome)
                 }
@@ -140,14 +140,15 @@ impl Router {
         self.kimicho().and_then(|client| client.settings().model.as_deref()).unwrap_or("")
     }
 
-    /// Asks Kimi K2.
+    /// Asks Kimi K2, as long as the answer is `wanted`.
     pub(crate) fn ask_kimicho(
         &self,
         body: &Body,
         traceparent: Option<&str>,
         limit: Duration,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Value, Error> {
         let client = self.kimicho().ok_or_else(|| Error::configuration("Kimi K2 is not configured"))?;
-        client.complete_within(body, traceparent, limit)
+        client.complete_within(body, traceparent, limit, wanted)
     }
 }

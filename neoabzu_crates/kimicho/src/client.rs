@@ -69,10 +69,10 @@ impl Client {
     /// # Errors
     /// The last failure, with the number of requests made. [`Kind::Quota`] is never tried again.
     pub fn complete(&self, body: &Body, traceparent: Option<&str>) -> Result<Value, Error> {
-        self.complete_within(body, traceparent, Duration::MAX)
+        self.complete_within(body, traceparent, Duration::MAX, &|| true)
     }
 
-    /// The same, within `limit` for all of it.
+    /// The same, within `limit` for all of it; not again once the answer is no longer `wanted`.
     ///
     /// # Errors
     /// Those of [`Client::complete`].
@@ -81,6 +81,7 @@ impl Client {
         body: &Body,
         traceparent: Option<&str>,
         limit: Duration,
+        wanted: &dyn Fn() -> bool,
     ) -> Result<Value, Error> {
         let (body, marked) = self.body(body)?;
         let end = Instant::now() + self.settings.timeout.saturating_mul(3).min(limit);
@@ -101,6 +102,9 @@ impl Client {
                 return Err(error);
             }
             std::thread::sleep(pause);
+            if !wanted() {
+                return Err(error);
+            }
         }
     }
 

@@ -184,7 +184,10 @@ async fn ask_kimicho(
     limit: Duration,
 ) -> Result<Answer, Error> {
     let (router, body, trace) = (shared.router.clone(), body.clone(), trace.map(ToOwned::to_owned));
-    let asking = move || router.ask_kimicho(&body, trace.as_deref(), limit);
+    // Dropped with this future, when the client has left.
+    let wanted = Arc::new(());
+    let until = Arc::downgrade(&wanted);
+    let asking = move || router.ask_kimicho(&body, trace.as_deref(), limit, &|| until.strong_count() > 0);
     let asked = tokio::task::spawn_blocking(asking).await;
     let answer = asked.unwrap_or_else(|_| Err(Error::new(Kind::Upstream, "the client of Kimi K2 failed")));
     answer.map(Answer::Settled)
