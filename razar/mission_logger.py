@@ -97,8 +97,10 @@ class Journal:
         self._retry_at = segment
         self._seq = -1
         self._started: BootStarted | None = None
+        #: What is being appended.
+        self._next: Record | None = None
         self._dirty = False
-        self._file = LineFile(path, header=_HEADER, whole=_is_record, report=report)
+        self._file = LineFile(path, header=self._head, whole=_is_record, report=report)
 
     def append(self, event: Event, at: float, jitter: float = 0.0) -> int:
         """Write one event and return its ``seq``. A BootStarted sets the boot of what follows."""
@@ -111,7 +113,9 @@ class Journal:
             self._turn_over(event, at)
         self._seq += 1
         record = Record(seq=self._seq, at=at, boot=self.boot, jitter=jitter, event=event)
+        self._next = record
         self._file.append(_encode(record))
+        self._next = None
         self._dirty = True
         return self._seq
 
@@ -161,16 +165,30 @@ class Journal:
             aside = files.set_aside(self.path, at)
             self._tell(f"{self.path} is not a journal that this RAZAR can continue; set aside as {aside}")
 
+    def _head(self) -> bytes:
+        """How a new file begins: in the middle of a boot, whose file somebody took away, with its state so far."""
+        record = self._next
+        if record is None or isinstance(record.event, BootStarted) or self._file.waiting > 1:
+            return _HEADER  # The state would be later than lines that come after it.
+        return _HEADER + self._so_far(record.seq - 1, record.at)
+
+    def _so_far(self, seq: int, at: float) -> bytes:
+        """The record that holds the boot up to here; nothing while there is no state."""
+        state = self._checkpoint() if self._checkpoint is not None else None
+        if state is None:
+            return b""
+        return _encode(Record(seq=seq, at=at, boot=self.boot, event=self._started, state=state))
+
     def _turn_over(self, event: Event, at: float) -> None:
         """Begin a new segment, if this is an occasion. The current name exists at every instant."""
         head = _HEADER
         seq = self._seq
         if not isinstance(event, BootStarted):
-            state = self._checkpoint() if self._checkpoint is not None else None
-            if state is None:
-                return
             seq += 1
-            head += _encode(Record(seq=seq, at=at, boot=self.boot, event=self._started, state=state))
+            so_far = self._so_far(seq, at)
+            if not so_far:
+                return
+            head += so_far
         if not self._file.flush():
             return
         try:

@@ -20,7 +20,7 @@ class LineFile:
     """Lines are written before ``append`` returns, in one write.
 
     A write that fails (full disk, I/O error) is told once through ``report`` and undone; the lines
-    are kept and written with the next ones. ``header`` is the first line of every new file. A file
+    are kept and written with the next ones. ``header`` gives the first lines of every new file. A file
     that was removed or renamed by somebody else is begun anew. ``whole`` decides whether a last
     line without a newline, left by a kill, is a line all the same; if not, it is cut off.
     """
@@ -29,7 +29,7 @@ class LineFile:
         self,
         path: str,
         *,
-        header: bytes = b"",
+        header: Callable[[], bytes] = bytes,
         whole: Callable[[bytes], bool] = lambda line: True,
         report: Callable[[str], None] | None = None,
         backlog: int = BACKLOG,
@@ -47,6 +47,11 @@ class LineFile:
         self._identity = (0, 0)
         self._failing = False
         self._torn = False
+
+    @property
+    def waiting(self) -> int:
+        """How many appended pieces are not in the file yet."""
+        return len(self._backlog)
 
     def append(self, line: bytes) -> bool:
         """Append one line or several, each ending in a newline; False if they are only in memory."""
@@ -120,7 +125,7 @@ class LineFile:
 
     def _write(self, data: bytes) -> None:
         if self.size == 0:
-            data = self._header + data
+            data = self._header() + data
         elif self._torn:
             data = b"\n" + data
         try:

@@ -113,7 +113,7 @@ def test_read_limited(tmp_path: Path) -> None:
 def test_a_full_disk_is_told_once_and_the_lines_follow_when_there_is_room(small_disk: SmallDisk) -> None:
     path = small_disk.path / "lines"
     told: list[str] = []
-    lines = LineFile(str(path), header=b"header\n", report=told.append)
+    lines = LineFile(str(path), header=lambda: b"header\n", report=told.append)
     assert lines.append(b"one\n")
     small_disk.fill()
     for number in range(20):
@@ -148,7 +148,7 @@ def test_lines_beyond_the_backlog_are_counted_as_lost(tmp_path: Path) -> None:
 
 def test_a_removed_file_is_begun_anew_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "lines"
-    lines = LineFile(str(path), header=b"header\n")
+    lines = LineFile(str(path), header=lambda: b"header\n")
     lines.append(b"one\n")
     path.rename(tmp_path / "moved")
     lines.append(b"two\n")

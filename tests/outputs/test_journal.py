@@ -243,6 +243,32 @@ def test_a_new_segment_begins_with_the_state_and_replays_to_the_same_end(tmp_pat
     assert replayed.state == story.state
 
 
+def test_a_journal_that_was_taken_away_is_begun_anew_with_the_state(tmp_path: Path) -> None:
+    story = Story(component("a"))
+    journal = Journal(_path(tmp_path), checkpoint=lambda: story.state)
+
+    def take(event: events.Event) -> None:
+        journal.append(event, story.now)
+        story.take(event, 1.0)
+
+    take(events.BootStarted("boot-1", "demo"))
+    take(events.IgnitionBegan())
+    os.unlink(_path(tmp_path))
+    take(events.Spawned("a", story.incarnation("a"), 4711, 1))
+    take(events.ProbePassed("a", story.incarnation("a")))
+    journal.close()
+    records, problems = read(_path(tmp_path))
+    assert not problems and [record.seq for record in records] == [2, 3, 4]
+    assert last_boot(records) == records and records[0].event == events.BootStarted("boot-1", "demo")
+    replayed = Story(component("a"))
+    replayed.state = records[0].state
+    for record in records[1:]:
+        assert record.event is not None
+        replayed.now = record.at + 1.0
+        replayed.take(record.event)
+    assert replayed.state == story.state
+
+
 def test_without_a_checkpoint_a_boot_stays_in_one_file_and_the_next_begins_another(tmp_path: Path) -> None:
     journal = Journal(_path(tmp_path), segment=2000)
     journal.append(events.BootStarted("one", "demo"), BEGAN)
