@@ -102,6 +102,17 @@ class Mission:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def run(self, module: str, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run another program of RAZAR in the mission's folder, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", module, *argv],
+            cwd=self.folder,
+            env=self.environ(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
     def environ(self, **more: str) -> dict[str, str]:
         """The environment of the supervisor: nothing of ours decides what it does."""
         kept = {

@@ -23,17 +23,6 @@ from tests.support.waiting import until_sync
 Make = Callable[..., Mission]
 
 
-def razar(mission: Mission, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *argv],
-        cwd=mission.folder,
-        env=mission.environ(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
 def running(mission: Make) -> Mission:
     """A mission that can be controlled."""
     one = mission(service("a")).start()
@@ -45,7 +34,7 @@ def running(mission: Make) -> Mission:
 def second_boot(one: Mission, *options: str) -> None:
     """A second supervisor is refused."""
     assert one.process is not None
-    done = razar(one, "razar.boot_orchestrator", "--mission", "demo", *options)
+    done = one.run("razar.boot_orchestrator", "--mission", "demo", *options)
     assert done.returncode == 5 and f"pid {one.process.pid} already runs" in done.stderr, done.stderr
 
 
@@ -55,12 +44,12 @@ def test_a_mission_whose_logs_were_removed_is_found_and_stopped(mission: Make) -
     one.logs.rename(one.folder / "trash")  # In one step: who writes there meanwhile must not fail the test.
     shutil.rmtree(one.folder / "trash", ignore_errors=True)
     second_boot(one)
-    assert f"(pid {one.process.pid}," in razar(one, "razar", "status").stdout
+    assert f"(pid {one.process.pid}," in one.run("razar", "status").stdout
     until_sync(lambda: "was moved or removed while the mission runs" in one.err)
     assert one.err.count("was moved or removed") == 1
-    assert razar(one, "razar", "restart", "a").returncode == 0
+    assert one.run("razar", "restart", "a").returncode == 0
     second_boot(one)
-    assert razar(one, "razar", "stop").returncode == 0
+    assert one.run("razar", "stop").returncode == 0
     assert one.wait() == 0 and one.processes() == []
     assert (one.logs / "razar.lock").read_text() == "" and one.state["components"][0]["state"] == "stopped"
 
@@ -74,7 +63,7 @@ def test_a_mission_whose_logs_were_moved_holds_both_folders(mission: Make) -> No
     until_sync((one.logs / "razar.sock").exists)
     second_boot(one)
     second_boot(one, "--logs", "old")
-    assert razar(one, "razar", "stop").returncode == 0
+    assert one.run("razar", "stop").returncode == 0
     assert one.wait() == 0 and one.processes() == []
     assert (one.folder / "old" / "razar.lock").read_text() == ""
 
@@ -83,7 +72,7 @@ def test_a_control_socket_that_was_removed_is_made_anew(mission: Make) -> None:
     one = running(mission)
     (one.logs / "razar.sock").unlink()
     until_sync((one.logs / "razar.sock").exists)
-    assert razar(one, "razar", "stop").returncode == 0
+    assert one.run("razar", "stop").returncode == 0
     assert one.wait() == 0 and "moved or removed" not in one.err
 
 

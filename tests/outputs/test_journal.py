@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from razar.config.model import Component
 from razar.engine import events
-from razar.mission_logger import Journal, last_boot, read, segments
+from razar.mission_logger import Journal, Record, last_boot, read, segments
 
 from .conftest import SmallDisk
 from .support import BEGAN, Story, component
@@ -207,6 +208,17 @@ async def test_sync_brings_everything_to_the_disk_without_blocking_the_loop(tmp_
     assert len(read(_path(tmp_path))[0]) == 1
 
 
+def replayed(records: list[Record], *components: Component) -> Story:
+    """What the records tell, from the state in the first of them on."""
+    story = Story(*components)
+    story.state = records[0].state
+    for record in records[1:]:
+        assert record.event is not None
+        story.now = record.at + 1.0
+        story.take(record.event)
+    return story
+
+
 def test_a_new_segment_begins_with_the_state_and_replays_to_the_same_end(tmp_path: Path) -> None:
     story = Story(component("a"), component("b"))
     journal = Journal(_path(tmp_path), checkpoint=lambda: story.state, segment=2000)
@@ -234,13 +246,7 @@ def test_a_new_segment_begins_with_the_state_and_replays_to_the_same_end(tmp_pat
     records, problems = read(_path(tmp_path))
     assert not problems and records[0].state is not None
     assert last_boot(records) == records
-    replayed = Story(component("a"), component("b"))
-    replayed.state = records[0].state
-    for record in records[1:]:
-        assert record.event is not None
-        replayed.now = record.at + 1.0
-        replayed.take(record.event)
-    assert replayed.state == story.state
+    assert replayed(records, component("a"), component("b")).state == story.state
 
 
 def test_a_journal_that_was_taken_away_is_begun_anew_with_the_state(tmp_path: Path) -> None:
@@ -260,13 +266,7 @@ def test_a_journal_that_was_taken_away_is_begun_anew_with_the_state(tmp_path: Pa
     records, problems = read(_path(tmp_path))
     assert not problems and [record.seq for record in records] == [2, 3, 4]
     assert last_boot(records) == records and records[0].event == events.BootStarted("boot-1", "demo")
-    replayed = Story(component("a"))
-    replayed.state = records[0].state
-    for record in records[1:]:
-        assert record.event is not None
-        replayed.now = record.at + 1.0
-        replayed.take(record.event)
-    assert replayed.state == story.state
+    assert replayed(records, component("a")).state == story.state
 
 
 def test_without_a_checkpoint_a_boot_stays_in_one_file_and_the_next_begins_another(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from tests.boot.mission import Mission
 __all__ = [
     "BUG",
     "FIX",
+    "MENDED",
     "SOURCE",
+    "USELESS",
     "answer",
     "broken",
     "invocations",
@@ -38,6 +40,9 @@ while True:
 """
 BUG = '    return NAMES["raedy"]\n'
 FIX = '    return NAMES["ready"]\n'
+MENDED = SOURCE.replace('NAMES["raedy"]', 'NAMES["ready"]')
+#: Changes the file, and still fails.
+USELESS = '    return NAMES["readyy"]\n'
 
 
 def broken(folder: Path, id: str = "service", **settings: Any) -> dict[str, Any]:
