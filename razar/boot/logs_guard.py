@@ -16,6 +16,10 @@ __all__ = ["LogsGuard"]
 
 #: Seconds after which it is looked what has become of the folder: ``rm -r`` has got done by then.
 SETTLE = 0.25
+#: Seconds for which the new lock may be held by others, who look at it or are about to be refused, and
+#: after which it is looked whether they still do.
+PASSING = 2.0
+PASSING_STEP = 0.02
 #: Seconds after which it is tried again to make the lock anew.
 RETRY = 5.0
 
@@ -50,6 +54,7 @@ class LogsGuard:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._complaint = ""
+        self._held_since: float | None = None
 
     def start(self) -> None:
         """Begin to watch, with a look at what may have happened before."""
@@ -107,13 +112,20 @@ class LogsGuard:
             restored = self._lock.restore()
             await self._renew(restored)
         except AlreadyRunningError as error:
-            self._complain(f"{self._logs} is not the folder it was, and pid {error.pid} holds its lock now")
+            now = self._loop.time()
+            self._held_since = self._held_since or now
+            if now - self._held_since < PASSING:
+                self._look_in(PASSING_STEP)
+                return
+            holder = f"pid {error.pid}" if error.pid else "another process"
+            self._complain(f"{self._logs} is not the folder it was, and {holder} holds its lock now")
         except OSError as error:
             self._complain(
                 f"the logs folder {self._logs} was moved or removed, and cannot be made anew: {error.strerror}"
             )
         else:
             self._complaint = ""
+            self._held_since = None
             if restored:
                 self._say(
                     "ERROR",

@@ -74,9 +74,13 @@ class MissionLock:
         """
         fd = open_lock(self._path, os.O_RDWR | os.O_CREAT)
         try:
-            _lock(fd, patience, on_wait)
             try:
+                _lock(fd, patience, on_wait)
                 self.name = mission_name.take(os.path.dirname(self._path))
+            except AlreadyRunningError as error:  # Who has the file may have been refused, too.
+                raise AlreadyRunningError(
+                    error.pid or mission_name.holder(os.path.dirname(self._path))
+                ) from None
             except mission_name.TakenError as error:
                 raise AlreadyRunningError(error.pid or None) from None
             self.unclean = os.fstat(fd).st_size > 0

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from razar.boot import mission_name
+from razar.boot.logs_guard import LogsGuard
 from razar.boot.mission_lock import AlreadyRunningError, BusyError, MissionLock
 from razar.operator.no_boot import no_boot
 from tests.boot.mission import REPOSITORY, Mission, service
-from tests.support.waiting import until_sync
+from tests.support.waiting import until, until_sync
 
 Make = Callable[..., Mission]
 
@@ -52,6 +53,67 @@ def test_a_mission_whose_logs_were_removed_is_found_and_stopped(mission: Make) -
     assert one.run("razar", "stop").returncode == 0
     assert one.wait() == 0 and one.processes() == []
     assert (one.logs / "razar.lock").read_text() == "" and one.state["components"][0]["state"] == "stopped"
+
+
+class Attempts(MissionLock):
+    """Counts how often it was tried to make it anew."""
+
+    number = 0
+
+    def restore(self) -> bool:
+        self.number += 1
+        return super().restore()
+
+
+async def test_a_new_lock_that_others_hold_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """A second boot before it is refused, say, or a command that looks who has it."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    lock = Attempts(str(logs / "razar.lock"))
+    lock.acquire()
+    told: list[str] = []
+    renewed: list[bool] = []
+
+    async def renew(moved: bool) -> None:
+        renewed.append(moved)
+
+    guard = LogsGuard(str(logs), lock, renew=renew, say=lambda _, text: told.append(text))
+    logs.rename(tmp_path / "trash")
+    logs.mkdir()
+    with (logs / "razar.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(AlreadyRunningError) as refused:
+            MissionLock(str(logs / "razar.lock")).acquire()
+        assert refused.value.pid == os.getpid()
+        guard.start()
+        await until(lambda: lock.number > 1)
+        assert renewed == [] and told == []
+    await until(lambda: told)
+    assert renewed == [True] and "are made anew" in told[0]
+    await guard.close()
+    lock.release()
+
+
+async def test_a_new_lock_that_others_keep_is_told(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    lock = MissionLock(str(logs / "razar.lock"))
+    lock.acquire()
+    told: list[str] = []
+
+    async def renew(_: bool) -> None:
+        raise AssertionError
+
+    guard = LogsGuard(str(logs), lock, renew=renew, say=lambda _, text: told.append(text))
+    logs.rename(tmp_path / "trash")
+    logs.mkdir()
+    with (logs / "razar.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        guard.start()
+        await until(lambda: told)
+    assert "is not the folder it was, and another process holds its lock now" in told[0]
+    await guard.close()
+    lock.release()
 
 
 def test_a_mission_whose_logs_were_moved_holds_both_folders(mission: Make) -> None:
