@@ -6,8 +6,8 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, ListExpr, LiteralValue
 use cel::parser::{Macro, MacroExprHelper, ParseError, Parser};
 use cel::{Context, Env, ExecutionError, IdedExpr, Value, extensions};
 
+use crate::charges;
 use crate::limits::Limits;
-use crate::meter;
 
 /// CEL's standard library with optionals, the extensions `math`, `strings`, `lists` and `encoders`, and
 /// `cel.bind(name, value, expression)` of the extension `bindings`.
@@ -18,7 +18,7 @@ pub(crate) static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
     }
     env.add_macro(Macro::receiver("bind", 3, bind)).expect("no other extension has it");
     env.add_macro(Macro::receiver("getMilliseconds", 0, milliseconds)).expect("no other extension has it");
-    meter::declare(&mut env).expect("these names cannot be written in CEL");
+    charges::declare(&mut env).expect("these names cannot be written in CEL");
     Arc::new(env)
 });
 

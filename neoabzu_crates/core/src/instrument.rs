@@ -12,7 +12,7 @@ use cel::common::ast::{
 
 use crate::environment::{is_namespace, knows_function};
 use crate::shape::Path;
-use crate::{meter, walk};
+use crate::{charges, cost, walk};
 
 pub(crate) fn instrument(expr: &IdedExpr) -> IdedExpr {
     let rewritten = match &expr.expr {
@@ -57,20 +57,20 @@ fn call(expr: &IdedExpr, call: &CallExpr) -> IdedExpr {
         | operators::NEGATE => args.map(instrument).collect(),
         // The loop step of `map` and `filter`: its left side is the accumulator.
         operators::ADD if is_accumulator(&call.args[0]) => args.map(instrument).collect(),
-        operators::INDEX => vec![instrument(&call.args[0]), wrapped(meter::CHECK_INDEX, &call.args[1])],
+        operators::INDEX => vec![instrument(&call.args[0]), wrapped(charges::CHECK_INDEX, &call.args[1])],
         // These copy the element they find.
         operators::OPT_INDEX => {
-            let args = vec![instrument(&call.args[0]), wrapped(meter::CHECK_INDEX, &call.args[1])];
-            return call_to(meter::CHARGE, vec![with_args(expr.id, call, args)]);
+            let args = vec![instrument(&call.args[0]), wrapped(charges::CHECK_INDEX, &call.args[1])];
+            return call_to(charges::CHARGE, vec![with_args(expr.id, call, args)]);
         }
         operators::OPT_SELECT => {
-            return call_to(meter::CHARGE, vec![with_args(expr.id, call, args.map(instrument).collect())]);
+            return call_to(charges::CHARGE, vec![with_args(expr.id, call, args.map(instrument).collect())]);
         }
-        operators::IN => vec![charged(&call.args[0]), wrapped(meter::CHARGE_SEARCH, &call.args[1])],
+        operators::IN => vec![charged(&call.args[0]), wrapped(charges::CHARGE_SEARCH, &call.args[1])],
         operators::EQUALS | operators::NOT_EQUALS if call.args.iter().any(is_scalar_literal) => {
             args.map(instrument).collect()
         }
-        "size" | "type" => args.map(|arg| wrapped(meter::CHARGE_TEXT, arg)).collect(),
+        "size" | "type" => args.map(|arg| wrapped(charges::CHARGE_TEXT, arg)).collect(),
         "matches" => args.map(instrument).collect(),
         _ => args.map(charged).collect(),
     };
@@ -79,7 +79,7 @@ fn call(expr: &IdedExpr, call: &CallExpr) -> IdedExpr {
 
 fn method(id: u64, call: &CallExpr, target: &IdedExpr) -> IdedExpr {
     if is_qualified_function(target, &call.func_name) {
-        let guard = if call.func_name == "range" { meter::CHARGE_COUNT } else { meter::CHARGE };
+        let guard = if call.func_name == "range" { charges::CHARGE_COUNT } else { charges::CHARGE };
         let args = call.args.iter().map(|arg| wrapped(guard, arg)).collect();
         return with_args(id, call, args);
     }
@@ -89,10 +89,10 @@ fn method(id: u64, call: &CallExpr, target: &IdedExpr) -> IdedExpr {
         ("indexOf" | "lastIndexOf", 1 | 2) | ("join", 1) => with_product(id, call, target, 0),
         (name, _) => {
             let guard = match name {
-                "size" => meter::CHARGE_TEXT,
-                "split" => meter::CHARGE_BYTES,
-                "distinct" => meter::CHARGE_PAIRS,
-                _ => meter::CHARGE,
+                "size" => charges::CHARGE_TEXT,
+                "split" => charges::CHARGE_BYTES,
+                "distinct" => charges::CHARGE_PAIRS,
+                _ => charges::CHARGE,
             };
             let guarded = if name == "matches" { instrument(target) } else { wrapped(guard, target) };
             IdedExpr {
@@ -124,7 +124,7 @@ fn with_product(id: u64, call: &CallExpr, target: &IdedExpr, other: usize) -> Id
         func_name: operators::CONDITIONAL.to_owned(),
         target: None,
         args: vec![
-            call_to(meter::CHARGE_PRODUCT, vec![ident(name(0)), ident(name(other + 1))]),
+            call_to(charges::CHARGE_PRODUCT, vec![ident(name(0)), ident(name(other + 1))]),
             IdedExpr {
                 id,
                 expr: Expr::Call(CallExpr {
@@ -161,7 +161,7 @@ fn comprehension(loops: &ComprehensionExpr) -> ComprehensionExpr {
         iter_range: if binds_only {
             loops.iter_range.clone()
         } else {
-            call_to(meter::CHARGE_TURNS, vec![instrument(&loops.iter_range), cost])
+            call_to(charges::CHARGE_TURNS, vec![instrument(&loops.iter_range), cost])
         },
         iter_var: loops.iter_var.clone(),
         iter_var2: loops.iter_var2.clone(),
@@ -185,12 +185,12 @@ fn own_nodes(expr: &IdedExpr) -> usize {
 
 /// `expr`, charged for the size of its value unless that is known to be small.
 fn charged(expr: &IdedExpr) -> IdedExpr {
-    if is_small(expr) { instrument(expr) } else { wrapped(meter::CHARGE, expr) }
+    if is_small(expr) { instrument(expr) } else { wrapped(charges::CHARGE, expr) }
 }
 
 fn wrapped(guard: &str, expr: &IdedExpr) -> IdedExpr {
     let fraction =
-        guard == meter::CHECK_INDEX && matches!(&expr.expr, Expr::Literal(LiteralValue::Double(_)));
+        guard == charges::CHECK_INDEX && matches!(&expr.expr, Expr::Literal(LiteralValue::Double(_)));
     if is_scalar_literal(expr) && !fraction { expr.clone() } else { call_to(guard, vec![instrument(expr)]) }
 }
 
@@ -228,8 +228,8 @@ fn is_small(expr: &IdedExpr) -> bool {
 
 fn is_scalar_literal(expr: &IdedExpr) -> bool {
     match &expr.expr {
-        Expr::Literal(LiteralValue::String(text)) => text.inner().len() < meter::TEXT_PER_STEP,
-        Expr::Literal(LiteralValue::Bytes(bytes)) => bytes.inner().len() < meter::TEXT_PER_STEP,
+        Expr::Literal(LiteralValue::String(text)) => text.inner().len() < cost::TEXT_PER_STEP,
+        Expr::Literal(LiteralValue::Bytes(bytes)) => bytes.inner().len() < cost::TEXT_PER_STEP,
         Expr::Literal(_) => true,
         _ => false,
     }

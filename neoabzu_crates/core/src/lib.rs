@@ -18,6 +18,8 @@
 //! ```
 
 mod cache;
+mod charges;
+mod cost;
 mod environment;
 mod error;
 mod explain;

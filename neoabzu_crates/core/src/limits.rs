@@ -1,7 +1,7 @@
 //! The bounds every evaluation keeps to.
 
+use crate::cost;
 use crate::error::Error;
-use crate::meter;
 
 /// What an expression may cost. Exceeding one is an error that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Limits {
 
     /// What text of `bytes` bytes costs as a part of the variables, in steps.
     pub fn steps_of_text(bytes: usize) -> u64 {
-        meter::text(bytes)
+        cost::text(bytes)
     }
 
     /// The error for variables that are larger than `input`: whoever converts them can stop there.

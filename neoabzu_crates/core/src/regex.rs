@@ -15,7 +15,7 @@ use regex_automata::nfa::thompson::{Config as NfaConfig, NFA};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, MatchKind};
 
-use crate::meter;
+use crate::{cost, meter};
 
 const PATTERN_BYTES: usize = 4 * 1024;
 /// Bounds what `(a{1000}){1000}` may become; `\w{50}` fits.
@@ -65,7 +65,7 @@ impl Pattern {
     }
 
     fn is_match(&self, text: &str) -> Result<bool, ExecutionError> {
-        meter::charge(meter::text(text.len()))?;
+        meter::charge(cost::text(text.len()))?;
         let input = Input::new(text).anchored(Anchored::No).earliest(true);
         if let Ok(found) = self.lazy.try_search_fwd(&mut self.lazy_cache.borrow_mut(), &input) {
             return Ok(found.is_some());

@@ -11,9 +11,9 @@ use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use chrono::{DateTime, Duration, FixedOffset};
 
+use crate::cost;
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::meter;
 
 /// A CEL value. Text may be borrowed for `'v`.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,11 +97,11 @@ impl<'v> Value<'v> {
             Value::Uint(value) => Box::new(CelUInt::from(value)),
             Value::Float(value) => Box::new(CelDouble::from(value)),
             Value::String(text) => {
-                *size += (text.len() / meter::TEXT_PER_STEP) as u64;
+                *size += (text.len() / cost::TEXT_PER_STEP) as u64;
                 Box::new(CelString::from(text))
             }
             Value::Bytes(bytes) => {
-                *size += (bytes.len() / meter::TEXT_PER_STEP) as u64;
+                *size += (bytes.len() / cost::TEXT_PER_STEP) as u64;
                 match bytes {
                     Cow::Borrowed(bytes) => Box::new(CelBytes::from(bytes)),
                     Cow::Owned(bytes) => Box::new(CelBytes::from(bytes)),
@@ -132,7 +132,7 @@ impl<'v> Value<'v> {
     }
 
     fn from_val_within(val: &dyn Val, size: &mut u64, limits: &Limits) -> Result<Value<'static>, Error> {
-        *size += meter::text(match val.get_type().kind() {
+        *size += cost::text(match val.get_type().kind() {
             Kind::String => val.downcast_ref::<CelString>().map_or(0, |s| s.inner().len()),
             Kind::Bytes => val.downcast_ref::<CelBytes>().map_or(0, |b| b.inner().len()),
             _ => 0,
@@ -197,7 +197,7 @@ impl<'v> Key<'v> {
             Key::Int(value) => CelMapKey::Int(value.into()),
             Key::Uint(value) => CelMapKey::UInt(value.into()),
             Key::String(text) => {
-                *size += (text.len() / meter::TEXT_PER_STEP) as u64;
+                *size += (text.len() / cost::TEXT_PER_STEP) as u64;
                 CelMapKey::String(text.into())
             }
         }

@@ -3,7 +3,7 @@
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
 
-use crate::meter;
+use crate::cost;
 
 /// Calls `visit` with each child of `expr`.
 pub(crate) fn children<'e>(expr: &'e IdedExpr, visit: &mut dyn FnMut(&'e IdedExpr)) {
@@ -95,8 +95,8 @@ pub(crate) fn grows(function: &str) -> bool {
 pub(crate) fn measure(expr: &IdedExpr) -> Measure {
     let mut here = Measure { nodes: 1, ..Measure::default() };
     match &expr.expr {
-        Expr::Literal(LiteralValue::String(text)) => here.literals = meter::text(text.inner().len()),
-        Expr::Literal(LiteralValue::Bytes(bytes)) => here.literals = meter::text(bytes.inner().len()),
+        Expr::Literal(LiteralValue::String(text)) => here.literals = cost::text(text.inner().len()),
+        Expr::Literal(LiteralValue::Bytes(bytes)) => here.literals = cost::text(bytes.inner().len()),
         Expr::Literal(_) => here.literals = 1,
         Expr::Call(call) => here.grows = grows(&call.func_name),
         _ => {}

@@ -5,12 +5,9 @@ use std::time::Duration;
 use neoabzu_kimicho::Settings;
 use serde_json::{Map, Value};
 
-use crate::read::Reader;
+use crate::read::{Environ, Reader};
 use crate::rules::{Choice, Policy, Rule, compile};
 use crate::servants::{SERVANT_TIMEOUT, Servant, from_environment, servants};
-
-/// Reads an environment variable.
-pub type Environ<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// Limit on the whole of a request, however many servants are tried.
 const DEADLINE: Duration = Duration::from_secs(120);

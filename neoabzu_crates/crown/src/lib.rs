@@ -21,9 +21,10 @@ mod trace;
 mod trail;
 mod variables;
 
-pub use config::{Config, CrownSettings, Environ, RecallSettings};
+pub use config::{Config, CrownSettings, RecallSettings};
 pub use fault::Fault;
 pub use health::Health;
+pub use read::Environ;
 pub use request::Request;
 pub use router::{Decision, Recall, Router};
 pub use servants::Servant;

@@ -1,8 +1,11 @@
-//! Reads JSON objects, noting every fault with its place.
+//! Reads a configuration: JSON objects, noting every fault with its place, and environment variables.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+
+/// Reads an environment variable.
+pub type Environ<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// The longest time that can be configured: a day.
 const LONGEST: f64 = 86_400.0;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use neoabzu_kimicho::{Endpoint, Secret, Settings};
 use serde_json::Value;
 
-use crate::config::Environ;
-use crate::read::Reader;
+use crate::read::{Environ, Reader};
 use crate::request::ROUTED;
 
 /// Limit on one request to a servant.

@@ -7,10 +7,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::{Layer, RecordId};
+use crate::parts::{self, REPAIRS};
 use crate::probe;
 use crate::record::{self, MAX_BATCH, MAX_BATCH_BYTES, Record};
 use crate::repair::{self, Recalled};
-use crate::schema::{self, REPAIRS};
 use crate::search::{self, Answer, Query};
 use crate::store::Store;
 use crate::survey::Statistics;
@@ -130,7 +130,7 @@ impl Bundle {
     pub fn remember(&self, layer: Layer, record: &Record) -> Result<RecordId> {
         record.check()?;
         self.write("remember", |transaction| {
-            schema::part(transaction, layer.name())?;
+            parts::part(transaction, layer.name())?;
             record::write(transaction, layer, record, now())
         })
     }
@@ -156,7 +156,7 @@ impl Bundle {
             return Ok(Vec::new());
         }
         self.write("remember", |transaction| {
-            schema::part(transaction, layer.name())?;
+            parts::part(transaction, layer.name())?;
             record::write_many(transaction, layer, records, now())
         })
     }
@@ -170,7 +170,7 @@ impl Bundle {
     /// Removes a record; false if there was none.
     pub fn forget(&self, id: RecordId) -> Result<bool> {
         self.write("forget", |transaction| {
-            schema::part(transaction, id.layer.name())?;
+            parts::part(transaction, id.layer.name())?;
             record::forget(transaction, id)
         })
     }
@@ -178,11 +178,11 @@ impl Bundle {
     pub fn stats(&self) -> Result<Stats> {
         self.read("count", |connection| {
             let layers = Layer::ALL.into_iter().map(|layer| {
-                let part = schema::part(connection, layer.name())?;
+                let part = parts::part(connection, layer.name())?;
                 Ok((layer, LayerStats { records: part.records, words: part.words, schema: part.schema }))
             });
             let layers = layers.collect::<Result<Vec<_>>>()?;
-            schema::part(connection, REPAIRS)?;
+            parts::part(connection, REPAIRS)?;
             let count = |table: &str| {
                 connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))
             };

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction, params};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::Layer;
 use crate::record::{self, Record};
-use crate::{index_place, schema};
+use crate::{index_place, parts};
 
 /// A row of each layer that is no record. Its `words` count how often it was written.
 const ROW: i64 = 0;
@@ -20,7 +20,7 @@ const MERGED: i64 = 4000;
 /// A record is written, found by its word and removed, which is then undone, for the index would keep a trace of it;
 /// what is committed is a row without a place in the index. Gives how often that was written.
 pub(crate) fn write(transaction: &mut Transaction<'_>, layer: Layer, word: &str, now: f64) -> Result<i64> {
-    schema::part(transaction, layer.name())?;
+    parts::part(transaction, layer.name())?;
     let attempt = transaction.savepoint()?;
     let id = record::write(&attempt, layer, &Record::new(word), now)?;
     let found: i64 = attempt

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
 use crate::layer::{Layer, RecordId};
-use crate::{index_place, schema, words};
+use crate::{index_place, parts, words};
 
 /// Bytes of a record's text, or of an error or a query.
 pub const MAX_TEXT: usize = 1 << 20;
@@ -98,7 +98,7 @@ pub(crate) fn write_many(
     let mut totals = (0, 0);
     let ids = records.iter().map(|record| put(transaction, layer, record, created, &mut totals));
     let ids = ids.collect::<Result<Vec<_>>>()?;
-    schema::add(transaction, layer, totals.0, totals.1)?;
+    parts::add(transaction, layer, totals.0, totals.1)?;
     Ok(ids)
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn forget(transaction: &Connection, id: RecordId) -> Result<bool> {
         .optional()?;
     let Some(words) = words else { return Ok(false) };
     remove_from_index(transaction, layer, row, words)?;
-    schema::add(transaction, layer, -1, -words)?;
+    parts::add(transaction, layer, -1, -words)?;
     Ok(true)
 }
 

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::{self, fingerprint, hex};
 use crate::layer::Layer;
+use crate::parts::{self, REPAIRS};
 use crate::record::{self, Record, check_object};
-use crate::schema::{self, REPAIRS};
 
 /// Bytes of an error, or of a repair's words, that the layers show.
 const SHOWN: usize = 4096;
@@ -56,7 +56,7 @@ pub(crate) fn record_failure(
     now: f64,
 ) -> Result<String> {
     let name = fingerprint(component, class, error)?;
-    schema::part(transaction, REPAIRS)?;
+    parts::part(transaction, REPAIRS)?;
     let (first, count): (f64, i64) = transaction
         .prepare_cached(
             "INSERT INTO failures VALUES(?1, ?2, ?3, ?4, ?5, ?5, 1)
@@ -82,7 +82,7 @@ pub(crate) fn record_repair(
     now: f64,
 ) -> Result<()> {
     let value: Map<String, Value> = parse(fingerprint, repair)?;
-    schema::part(transaction, REPAIRS)?;
+    parts::part(transaction, REPAIRS)?;
     let digest = digest(&value);
     let (held, failed): (i64, i64) = transaction
         .prepare_cached(
@@ -119,7 +119,7 @@ pub(crate) fn record_repair(
 
 /// The repairs that held, the most reliable first; among equals the latest.
 pub(crate) fn recall_repair(connection: &Connection, fingerprint: &str) -> Result<Vec<Recalled>> {
-    schema::part(connection, REPAIRS)?;
+    parts::part(connection, REPAIRS)?;
     let mut statement = connection.prepare_cached(
         "SELECT repair, held, failed, first, last FROM repairs WHERE fingerprint = ?1 AND held > 0
          ORDER BY last DESC",
@@ -158,7 +158,7 @@ fn remember(
     metadata: &Value,
     now: f64,
 ) -> Result<()> {
-    schema::part(transaction, layer.name())?;
+    parts::part(transaction, layer.name())?;
     let record = Record { text, metadata: metadata.to_string(), key: Some(key) };
     record::write(transaction, layer, &record, now).map(|_| ())
 }

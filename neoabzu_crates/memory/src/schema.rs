@@ -3,23 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::layer::Layer;
 use crate::older;
-
-/// The schema this program writes and reads. Each part of the file carries its own number.
-pub const SCHEMA: i64 = 1;
+use crate::parts::{PARTS, REPAIRS, SCHEMA};
 
 /// Marks the file as ours (SQLite's `application_id`): "Nbzu".
 const APPLICATION_ID: i32 = 0x4e62_7a75;
 
 /// The arrangement of the file (SQLite's `user_version`), which only a change of `parts` itself would raise.
 const FORMAT: i32 = 2;
-
-/// The part that holds failures and repairs.
-pub(crate) const REPAIRS: &str = "repairs";
-
-/// Every part of a file: the four layers and the repairs.
-const PARTS: [&str; 5] = ["working", "episodic", "semantic", "procedural", REPAIRS];
 
 /// One step of migration: how a part of schema `from` becomes one of `from + 1`.
 pub(crate) struct Step {
@@ -29,17 +20,6 @@ pub(crate) struct Step {
 
 /// In order. Schema 0 is a part that is not there yet.
 pub(crate) const STEPS: &[Step] = &[Step { from: 0, apply: create }];
-
-/// What a part says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub schema: i64,
-    /// How many records there are, and of how many words in sum.
-    pub records: i64,
-    pub words: i64,
-    /// Grows with every change.
-    pub changes: i64,
-}
 
 fn create(transaction: &Transaction<'_>, part: &str) -> rusqlite::Result<()> {
     if part == REPAIRS {
@@ -170,40 +150,10 @@ pub(crate) fn migrate(connection: &mut Connection, steps: &[Step], target: i64) 
     Ok(())
 }
 
-/// Reads a part's row and refuses a part that a newer program wrote.
-pub(crate) fn part(connection: &Connection, name: &str) -> Result<Part> {
-    let mut statement =
-        connection.prepare_cached("SELECT schema, records, words, changes FROM parts WHERE name = ?1")?;
-    let part = statement
-        .query_row([name], |row| {
-            Ok(Part { schema: row.get(0)?, records: row.get(1)?, words: row.get(2)?, changes: row.get(3)? })
-        })
-        .optional()?
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the memory file has no part {name}")))?;
-    if part.schema == SCHEMA {
-        return Ok(part);
-    }
-    Err(Error::new(
-        ErrorKind::Schema,
-        format!(
-            "{name} was written with schema {}, this version reads schema {SCHEMA}; \
-             use the newer version, or another path",
-            part.schema
-        ),
-    ))
-}
-
-/// Adds to the totals of a layer, and notes that it was changed.
-pub(crate) fn add(transaction: &Connection, layer: Layer, records: i64, words: i64) -> Result<()> {
-    transaction
-        .prepare_cached("UPDATE parts SET records = records + ?2, words = words + ?3, changes = changes + 1 WHERE name = ?1")?
-        .execute(params![layer.name(), records, words])?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parts::part;
 
     fn filled() -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::error::Result;
 use crate::layer::Layer;
-use crate::{index_place, schema};
+use crate::{index_place, parts};
 
 /// Words that take part in the ranking: the rarest ones.
 pub(crate) const MAX_RANKED: usize = 8;
@@ -20,7 +20,7 @@ const MAX_KNOWN: usize = 8192;
 #[derive(Clone, Copy)]
 struct Known {
     occurs: i64,
-    part: schema::Part,
+    part: parts::Part,
     content: u64,
 }
 
@@ -29,7 +29,7 @@ struct Known {
 pub(crate) struct Statistics(Mutex<HashMap<Layer, HashMap<String, Known>>>);
 
 impl Statistics {
-    fn get(&self, layer: Layer, word: &str, part: &schema::Part, content: u64) -> Option<i64> {
+    fn get(&self, layer: Layer, word: &str, part: &parts::Part, content: u64) -> Option<i64> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.get(&layer)?.get(word).filter(|known| known.content == content)?;
         let holds = if known.occurs == 0 {
@@ -54,7 +54,7 @@ impl Statistics {
 /// One layer's figures for the words of a query.
 pub(crate) struct Surveyed {
     pub layer: Layer,
-    pub part: schema::Part,
+    pub part: parts::Part,
     /// The place in the index of the newest record, at least.
     pub newest: i64,
     /// In how many records each word of the query occurs.
@@ -71,7 +71,7 @@ pub(crate) fn survey(
     layer: Layer,
     words: &[String],
 ) -> Result<Surveyed> {
-    let part = schema::part(connection, layer.name())?;
+    let part = parts::part(connection, layer.name())?;
     let mut surveyed = Surveyed { layer, newest: 0, part, order: Vec::new(), occurs: vec![0; words.len()] };
     if part.records == 0 {
         return Ok(surveyed);

@@ -9,6 +9,7 @@ mod lines;
 mod link;
 mod metrics;
 mod paths;
+mod place;
 mod reply;
 mod socket;
 mod stream;

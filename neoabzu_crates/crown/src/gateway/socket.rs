@@ -12,8 +12,8 @@ use futures_util::SinkExt;
 use http::HeaderMap;
 
 use super::Shared;
+use super::place::Place;
 use super::reply::error;
-use super::workers::Place;
 use crate::protocol::{MAX_FRAME, SUBPROTOCOL, answer};
 use crate::trace::Trace;
 

@@ -19,8 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Shared;
-use super::metrics::Metrics;
 use super::paths::{Paths, SOCKET};
+use super::place::Place;
 
 /// A connection, and its place among those there may be.
 type Arrival = (TcpStream, OwnedSemaphorePermit);
@@ -116,28 +116,5 @@ async fn work(shared: &Arc<Shared>, mut arriving: mpsc::UnboundedReceiver<Arriva
             }
             drop(place);
         });
-    }
-}
-
-/// The place of a connection among those there may be; there is room again once the last who holds it lets go. A
-/// websocket holds it beyond the HTTP connection that it was.
-pub struct Place {
-    open: Arc<AtomicUsize>,
-    metrics: Arc<Metrics>,
-    #[expect(dead_code, reason = "it is held")]
-    permit: OwnedSemaphorePermit,
-}
-
-impl Place {
-    fn taken(open: Arc<AtomicUsize>, metrics: Arc<Metrics>, permit: OwnedSemaphorePermit) -> Place {
-        metrics.connections.inc();
-        Place { open, metrics, permit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.connections.dec();
     }
 }
