@@ -110,7 +110,9 @@ def test_supervisors_killed_on_a_full_disk_leave_no_second_copy(mission: Make, t
             one.stop(signal.SIGKILL)
             one.start("--logs", "disk/logs")
             until_sync(lambda: "Mission demo complete" in one.out)
-            assert len(copies(disk)) == 1, one.err
+            until_sync(
+                lambda: len(copies(disk)) == 1
+            )  # It is healthy an instant before its `touch` has ended.
             assert "a is left over from a supervisor that was killed" in one.err
         assert one.stop() == 0
         assert copies(disk) == [] and (one.logs / "razar.lock").read_text() == ""
@@ -187,7 +189,7 @@ def test_something_else_in_the_place_of_the_lock(
             cwd=one.folder,
             env=one.environ(),
             capture_output=True,
-            timeout=10,
+            timeout=30,
         )
         assert done.returncode == code, done.stderr
 

@@ -17,8 +17,9 @@ import pytest
 
 from razar.metrics import TABLE
 from tests.boot.checks import healthy_remains
-from tests.boot.mission import Mission, free_port, http_service, script, service
+from tests.boot.mission import Mission, http_service, script, service
 from tests.environments.packages import make_wheel
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]

@@ -119,8 +119,8 @@ async def test_a_new_lock_that_others_keep_is_told(tmp_path: Path) -> None:
 def test_a_mission_whose_logs_were_moved_holds_both_folders(mission: Make) -> None:
     """The old folder's journal tells of processes that are not left over."""
     one = running(mission)
-    one.logs.rename(one.folder / "old")
     (one.folder / "elsewhere").mkdir()
+    one.logs.rename(one.folder / "old")
     one.logs.symlink_to("elsewhere")
     until_sync((one.logs / "razar.sock").exists)
     second_boot(one)

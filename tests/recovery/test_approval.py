@@ -32,7 +32,8 @@ def test_with_approval_the_mission_goes_on_and_the_patch_waits(
     with serving(mend()) as server:
         repaired_by(mission, server).start()
         until_sync(lambda: any(line.startswith("ERROR Mission demo failed") for line in mission.log), 20)
-        assert mission.wait_for_state("needs", "blocked") and mission.component("other")["state"] == "running"
+        mission.wait_for_state("needs", "blocked")
+        mission.wait_for_state("other", "running")
         assert (tmp_path / "src/service.py").read_text() == SOURCE
         (id,) = [entry["id"] for entry in patches(mission)]
         assert id in mission.component("service")["error"]
