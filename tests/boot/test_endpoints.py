@@ -43,7 +43,7 @@ def test_metrics_and_health_are_served_while_a_boot_runs_and_after_it(mission: M
     )
     one.start(RAZAR_METRICS_PORT=str(port))
     one.wait_for_state("late", "igniting")
-    health = json.loads(until_sync(lambda: get(port, "/healthz"), 20))
+    health = json.loads(until_sync(lambda: get(port, "/healthz")))
     assert health["status"] == "ok" and health["mission"] == "demo" and one.process is not None
     assert health["pid"] == one.process.pid and health["components"]["igniting"] == 1
     during = get(port, "/metrics") or ""

@@ -24,11 +24,12 @@ def test_a_component_that_dies_is_restarted(mission: Make) -> None:
 
 
 def test_a_component_that_dies_too_often_is_quarantined(mission: Make) -> None:
-    one = mission(
-        script("a", "echo ready; sleep 0.05; exit 1", restart={"backoff": "1ms", "limit": 2}), service("b")
-    ).start()
+    text = "echo ready; while ! test -e go; do sleep 0.01; done; exit 1"
+    one = mission(script("a", text, restart={"backoff": "1ms", "limit": 2}), service("b")).start()
+    one.wait_for_line("INFO Mission demo complete")
+    (one.folder / "go").touch()
     one.wait_for_state("a", "quarantined")
-    one.wait_for_state("b", "running")
+    assert one.component("b")["state"] == "running"
     assert one.stop() == 1
     assert "restarted 2 times" in one.err
 
