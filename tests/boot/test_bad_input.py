@@ -181,7 +181,7 @@ def test_a_password_in_a_url_is_told_nowhere(mission: Make) -> None:
     port, password = free_port(), "hunter2-correct-horse"
     secret = f"http://operator:{password}@127.0.0.1:{port}/healthz"
     one = mission(
-        http_service("a", port, health={"http": secret, "deadline": "2s"}),
+        http_service("a", port, health={"http": secret, "deadline": "30s"}),
         service(
             "b", retries=0, health={"http": secret.replace(str(port), str(free_port())), "deadline": "50ms"}
         ),

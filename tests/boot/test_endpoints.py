@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +27,9 @@ Make = Callable[..., Mission]
 def get(port: int, path: str) -> str | None:
     """What stands at a path, None while nobody answers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:
         return None
 
 
