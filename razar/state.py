@@ -102,6 +102,13 @@ class StateFile:
                 self._thread.start()
             self._changed.notify_all()
 
+    def hasten(self) -> None:
+        """Write now what waits, also for another try: what stood in its way is gone."""
+        with self._changed:
+            if self._thread is not None:
+                self._hurry = True
+                self._changed.notify_all()
+
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until the newest snapshot is on the disk; False if it could not be written."""
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from razar.boot.logs_guard import LogsGuard
@@ -32,16 +33,20 @@ class ControlEndpoint:
         self._moved = moved
         self._say = say
         self._guard = LogsGuard(logs, lock, renew=self._renew, say=say)
+        #: One that is still being opened when the boot ends must not stay open.
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
         """Listen, and watch over the logs folder. What is wrong is told."""
-        await self._renew(False)
-        self._guard.start()
+        async with self._opening:
+            await self._renew(False)
+            self._guard.start()
 
     async def close(self) -> None:
         """End both."""
-        await self._guard.close()
-        await self._server.close()
+        async with self._opening:
+            await self._guard.close()
+            await self._server.close()
 
     async def _renew(self, moved: bool) -> None:
         try:

@@ -228,7 +228,7 @@ class Boot:
             server,
             self._logs,
             self._lock,
-            moved=lambda: self._out.changed(self._runtime.state),
+            moved=lambda: self._out.moved(self._runtime.state),
             say=self._out.say,
         )
         lifetime.push_async_callback(endpoint.close)

@@ -99,6 +99,12 @@ class Outputs:
             self._snapshot = self._loop.call_later(SNAPSHOT_AFTER, self._offer_snapshot)
         self._sync.due()
 
+    def moved(self, state: MissionState) -> None:
+        """There is another logs folder, or one again: what is known of the mission has to be written there."""
+        self._state = state
+        self._offer_snapshot()
+        self._state_file.hasten()
+
     def _offer_snapshot(self) -> None:
         """Have the state as it is now written; the thread that does it gets everything it needs."""
         if self._snapshot is not None:

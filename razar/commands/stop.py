@@ -12,7 +12,14 @@ import time
 
 from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
-from razar.control.client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
+from razar.control.client import (
+    PATIENCE,
+    Connection,
+    NotRunningError,
+    RefusedError,
+    UnresponsiveError,
+    connect,
+)
 from razar.operator.mission import ending
 from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json
@@ -43,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
                 return _stop_mission(arguments, connection)
             except UnresponsiveError:
                 # Somebody else's stop may just have ended the supervisor we spoke to.
-                if not connection.wait_until_gone(arguments.logs, 1.0):
+                if not connection.wait_until_gone(arguments.logs, PATIENCE):
                     raise
             return _not_running(arguments, f"no mission runs with the logs folder {arguments.logs}")
     except NotRunningError as fault:

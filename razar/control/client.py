@@ -14,12 +14,21 @@ from typing import Any, Self
 from razar.boot.mission_lock import MissionLock
 from razar.control.address import ANSWER_LIMIT, LOCK_NAME, SOCKET_NAME, address
 
-__all__ = ["Connection", "NotRunningError", "RefusedError", "UnresponsiveError", "connect", "supervisor"]
+__all__ = [
+    "PATIENCE",
+    "Connection",
+    "NotRunningError",
+    "RefusedError",
+    "UnresponsiveError",
+    "connect",
+    "supervisor",
+]
 
 #: Seconds in which a supervisor must take a connection or answer what needs no waiting.
 ANSWER_TIME = 10.0
-#: Seconds that a supervisor whose socket is not there yet, or no longer, is given.
-PATIENCE = 1.0
+#: Seconds that a supervisor whose socket is not there yet, or no longer, is given: on a busy machine it takes
+#: more than one to open it, on a slow disk to write what is left after closing it.
+PATIENCE = 5.0
 #: Seconds without a word after which a supervisor that was asked to wait for something counts as hung.
 SILENCE = 60.0
 
@@ -58,7 +67,7 @@ def supervisor(logs: str) -> int | None:
 def connect(logs: str, *, timeout: float = ANSWER_TIME) -> Connection:
     """Connect to the supervisor of a logs folder. Raises NotRunningError or UnresponsiveError.
 
-    One that is about to open its socket, or to end, is waited for a second long.
+    One that is about to open its socket, or to end, is waited for, PATIENCE seconds long.
     """
     path = os.path.join(os.path.abspath(logs), SOCKET_NAME)
     until = time.monotonic() + PATIENCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,4 +30,5 @@ def mission(tmp_path: Path) -> Iterator[Callable[..., Mission]]:
             one.process.kill()
             one.process.wait()
         for pid in one.processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # It ended in this instant.
+                os.kill(pid, signal.SIGKILL)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +27,6 @@ while True:
     client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
     client.close()
 """
-
-
-def free_port() -> int:
-    """A port nobody has at the moment."""
-    with socket.socket() as candidate:
-        candidate.bind(("127.0.0.1", 0))
-        return int(candidate.getsockname()[1])
 
 
 def script(id: str, text: str, **settings: Any) -> dict[str, Any]:
@@ -87,7 +79,7 @@ class Mission:
         self.start("--exit-after-boot", *options, **environ)
         return self.wait()
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 60) -> int:
         """Wait for the supervisor's end; return its exit code."""
         assert self.process is not None
         return self.process.wait(timeout)
@@ -149,7 +141,7 @@ class Mission:
         except FileNotFoundError:
             return {}
 
-    def wait_for_line(self, line: str, timeout: float = 20) -> None:
+    def wait_for_line(self, line: str, timeout: float = 30) -> None:
         """Wait until the log has this line (without its time)."""
         assert self.process is not None
 
@@ -162,7 +154,7 @@ class Mission:
 
         until_sync(written, timeout)
 
-    def wait_for_state(self, id: str, state: str, timeout: float = 20) -> dict[str, Any]:
+    def wait_for_state(self, id: str, state: str, timeout: float = 30) -> dict[str, Any]:
         """Wait until the state file shows a component in a state; return it."""
         found: dict[str, Any] = until_sync(
             lambda: self.component(id).get("state") == state and self.component(id), timeout

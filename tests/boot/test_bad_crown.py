@@ -89,7 +89,9 @@ async def test_each_way_of_being_wrong_ends_the_boot_with_3(mission: Make, kind:
     peer, status, words = WRONG[kind]
     async with listening(peer) as port:
         url = f"ws://127.0.0.1:{port}/crown"
-        one = mission(service("a"), crown={"url": url, "timeout": 0.4, "required_model": None})
+        # Long enough for the brief to get there; what is wrong in other ways is waited for.
+        timeout = 2 if words == "took too long" else 60
+        one = mission(service("a"), crown={"url": url, "timeout": timeout, "required_model": None})
         code = await asyncio.to_thread(one.boot, CROWN_TOKEN="crown-token-1234567")
     assert code == 3, one.err
     [line] = [line for line in one.log if "Mission demo failed" in line]

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.boot.mission import Mission, free_port, http_service, script, service
+from tests.boot.mission import Mission, http_service, script, service
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]

@@ -81,7 +81,7 @@ def test_deaths_of_many_for_a_while(mission: Make) -> None:
         time.sleep(chance.random() * 0.1)
         signal_some(others, signal.SIGCONT)
         assert one.process.poll() is None, one.err
-    until_sync(lambda: {c["state"] for c in one.state["components"]} == {"running"}, 20)
+    until_sync(lambda: {c["state"] for c in one.state["components"]} == {"running"})
     assert sum(c["restarts"] for c in one.state["components"]) > 20
     assert one.stop() == 0
     healthy_remains(one)
@@ -114,14 +114,22 @@ def test_supervisors_that_are_killed_one_after_the_other(mission: Make) -> None:
 
 
 def test_an_interrupt_while_leftovers_are_stopped_does_not_forget_them(mission: Make) -> None:
-    stubborn = script("a", "trap '' TERM; echo ready; while :; do sleep 0.1; done", stop={"grace": "200ms"})
-    one = mission(stubborn).start()
-    one.wait_for_line("INFO Mission demo complete")
+    text = "trap '' TERM; echo ready; while ! test -e go; do sleep 0.01; done"
+    one = mission(script("a", text, stop={"grace": "1m"})).start()
+    pid = one.wait_for_state("a", "running")["pid"]
     one.stop(signal.SIGKILL)
+
+    def told() -> int:
+        return sum("is left over from a supervisor" in line for line in one.log)
+
     one.start()
-    until_sync(lambda: any("is left over from a supervisor" in line for line in one.log))
+    until_sync(lambda: told() == 1)
     assert one.stop(signal.SIGTERM) == 143
-    assert one.boot() == 0
+    one = mission(service("a")).start("--exit-after-boot")
+    until_sync(lambda: told() == 2)
+    assert pid in one.processes()
+    (one.folder / "go").touch()
+    assert one.wait() == 0
     healthy_remains(one)
 
 
@@ -147,7 +155,7 @@ def test_a_supervisor_killed_while_it_builds_leaves_no_build_behind(mission: Mak
     environments.write_text("environments:\n  - {layer: core, python: '>=3.11', dependencies: [./slow]}\n")
     pid = one.folder / "slow.pid"
     one.start("--offline", SLOW_PID=str(pid))
-    until_sync(pid.exists)
+    until_sync(pid.exists, 60)
     assert one.stop(signal.SIGKILL) == -signal.SIGKILL
     assert procfs.stat(int(pid.read_text())) is not None
     environments.unlink()

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.boot.checks import healthy_remains, holding
-from tests.boot.mission import Mission, free_port, script, service
+from tests.boot.mission import Mission, script, service
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]
@@ -138,7 +139,7 @@ def test_every_kind_of_probe_proves_a_component(mission: Make, tmp_path: Any) ->
         ({"file": "./old"}, "old"),
         ({"log": "never"}, "never"),
         ({"tcp": "127.0.0.1:1"}, "127.0.0.1:1"),
-        ({"notify": True, "deadline": "1300ms"}, "READY=1"),
+        ({"notify": True, "deadline": "2s"}, "READY=1"),
     ],
     ids="cmd hanging file log tcp notify".split(),
 )
@@ -146,7 +147,7 @@ def test_a_component_that_is_not_proven_in_time_fails_with_the_probes_last_word(
     mission: Make, tmp_path: Any, health: dict[str, Any], words: str
 ) -> None:
     (tmp_path / "old").touch()
-    one = mission({**service("a", retries=0), "health": {"deadline": "300ms", **health}})
+    one = mission({**service("a", retries=0), "health": {"deadline": "1s", **health}})
     assert one.boot() == 1
     text = "\n".join(one.log)
     assert "ERROR Health check failed for a" in text and words in text, text
@@ -256,7 +257,9 @@ def test_memory_that_a_component_may_not_have(mission: Make) -> None:
 def test_two_boots_of_one_mission_with_logs_of_their_own(mission: Make) -> None:
     one = mission(service("a"))
     one.start("--logs", "elsewhere/one")
-    until_sync(lambda: (one.folder / "elsewhere/one/razar_state.json").exists())
+    one.logs = one.folder / "elsewhere/one"
+    one.wait_for_line("INFO Mission demo complete")
+    one.logs = one.folder / "logs"
     first = one.process
     assert first is not None
     assert one.boot("--logs", "elsewhere/two") == 0

@@ -14,8 +14,10 @@ import pytest
 
 from razar.crown_embedded import embedded_crown
 from tests.boot.checks import healthy_remains, holding
-from tests.boot.mission import Mission, free_port, script, service
+from tests.boot.mission import Mission, script, service
+from tests.boot.test_own_faults import program
 from tests.crown.support import YES, brief_of, frame, listening, upgrade
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]
@@ -24,16 +26,12 @@ TOKEN = "crown-token-1234567"
 
 @asynccontextmanager
 async def crown(heard: list[Any], **answer: Any) -> AsyncIterator[str]:
-    """A Crown that says yes, and keeps what it heard: the head of the request, then the brief.
-
-    A part of the answer may be a function, which is called when the answer is due.
-    """
+    """A Crown that says yes, and keeps what it heard: the head of the request, then the brief."""
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heard.append((await upgrade(reader, writer)).decode())
         heard.append(await brief_of(reader))
-        parts = {key: part() if callable(part) else part for key, part in answer.items()}
-        writer.write(frame(json.dumps({**YES, **parts})))
+        writer.write(frame(json.dumps({**YES, **answer})))
         await writer.drain()
         await reader.read(1)
 
@@ -106,13 +104,25 @@ async def test_a_brief_of_ones_own_is_what_is_sent_and_every_brief_is_kept(missi
     healthy_remains(one)
 
 
+#: For the supervisor it is an hour later once there is a file named later.
+CLOCK = """
+import os, time
+from razar import runtime
+now = time.time
+time.time = lambda: now() + 3600 * os.path.exists("later")
+runtime.HOLD_LOOK = 0.01
+"""
+
+
 async def test_a_component_in_downtime_is_held_and_ignites_when_it_is_over(mission: Make) -> None:
     one = mission(service("a"), service("b", depends_on=["a"]), service("c"), crown={"required_model": None})
-    async with crown(
-        [], downtime=lambda: {"a": {"reason": "new release", "until": time.time() + 1.5}}
-    ) as url:
+    program(one, CLOCK)
+    downtime = {"a": {"reason": "new release", "until": time.time() + 1800}}
+    async with crown([], downtime=downtime) as url:
         await asyncio.to_thread(one.start, CROWN_WS_URL=url)
         await asyncio.to_thread(one.wait_for_state, "c", "running")
+        assert one.component("a")["state"] == "held"
+        (one.folder / "later").touch()
         await asyncio.to_thread(one.wait_for_state, "a", "running")
         await asyncio.to_thread(one.wait_for_state, "b", "running")
         assert await asyncio.to_thread(one.stop) == 0

@@ -9,8 +9,9 @@ import httpx2 as httpx
 import pytest
 
 from razar.config.environments import load_environments
-from tests.boot.mission import REPOSITORY, Mission, free_port
+from tests.boot.mission import REPOSITORY, Mission
 from tests.gateway.support import says, servant
+from tests.support.ports import free_port
 
 Make = Callable[..., Mission]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
@@ -15,10 +16,13 @@ from pathlib import Path
 import pytest
 
 from razar.boot import mission_name
+from razar.boot.control_endpoint import ControlEndpoint
 from razar.boot.logs_guard import LogsGuard
 from razar.boot.mission_lock import AlreadyRunningError, BusyError, MissionLock
+from razar.control.server import ControlServer
 from razar.operator.no_boot import no_boot
 from tests.boot.mission import REPOSITORY, Mission, service
+from tests.commands.support import component, house
 from tests.support.waiting import until, until_sync
 
 Make = Callable[..., Mission]
@@ -119,8 +123,8 @@ async def test_a_new_lock_that_others_keep_is_told(tmp_path: Path) -> None:
 def test_a_mission_whose_logs_were_moved_holds_both_folders(mission: Make) -> None:
     """The old folder's journal tells of processes that are not left over."""
     one = running(mission)
-    one.logs.rename(one.folder / "old")
     (one.folder / "elsewhere").mkdir()
+    one.logs.rename(one.folder / "old")
     one.logs.symlink_to("elsewhere")
     until_sync((one.logs / "razar.sock").exists)
     second_boot(one)
@@ -136,6 +140,30 @@ def test_a_control_socket_that_was_removed_is_made_anew(mission: Make) -> None:
     until_sync((one.logs / "razar.sock").exists)
     assert one.run("razar", "stop").returncode == 0
     assert one.wait() == 0 and "moved or removed" not in one.err
+
+
+async def test_a_control_socket_that_is_being_opened_when_the_boot_ends_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    async with house(tmp_path / "house", component("a")) as mission:
+        lock = MissionLock(str(tmp_path / "razar.lock"))
+        lock.acquire()
+        server = ControlServer(
+            mission.runtime,
+            path=str(tmp_path / "razar.sock"),
+            holders=lambda _: [],
+            on_stop=lambda: None,
+            release=lambda _, __: False,
+        )
+        endpoint = ControlEndpoint(
+            server, str(tmp_path), lock, moved=lambda: None, say=lambda _, text: pytest.fail(text)
+        )
+        opening = asyncio.create_task(endpoint.open())
+        await asyncio.sleep(0)  # Up to where it waits.
+        assert (tmp_path / "razar.sock").exists() and not opening.done()
+        await endpoint.close()
+        await opening
+        assert not (tmp_path / "razar.sock").exists()
+        lock.release()
 
 
 def test_a_boot_waits_for_a_command_that_is_at_work(mission: Make) -> None:

@@ -24,7 +24,7 @@ def recorded(one: Mission) -> dict[str, Any]:
     """The state once the boot has ended and both outcomes are in it."""
     one.wait_for_line("INFO Mission demo complete")
     until_sync((one.logs / "razar_state.json").exists)
-    until_sync(lambda: one.state.get("core") and one.state["memory"]["layers"], 20)
+    until_sync(lambda: one.state.get("core") and one.state["memory"]["layers"])
     return one.state
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.boot.mission import Mission, free_port, http_service, script, service
+from tests.boot.mission import Mission, http_service, script, service
+from tests.support.ports import free_port
 
 Make = Callable[..., Mission]
 
@@ -67,7 +68,7 @@ def test_a_boot_with_crown_memory_and_a_failure(mission: Make) -> None:
 
 
 def test_what_the_operator_points_outside_is_counted(mission: Make) -> None:
-    health = {"http": "http://192.0.2.1/", "deadline": "300ms"}
+    health = {"http": "http://192.0.2.1/", "deadline": "1s"}
     one = mission(service("a"), service("outside", health=health, retries=0, criticality="optional"))
     found = boot_alone(one)
     assert found["code"] == 0 and found["tried"] > 0

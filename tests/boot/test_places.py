@@ -48,8 +48,8 @@ def test_two_missions_of_one_folder_run_side_by_side(tmp_path: Path) -> None:
     try:
         for name in ("day", "night"):
             state = tmp_path / "missions" / "logs" / name / "razar_state.json"
-            until_sync(lambda state=state: state.exists() and b'"running"' in state.read_bytes(), 20)
+            until_sync(lambda state=state: state.exists() and b'"running"' in state.read_bytes())
     finally:
         for process in running:
             os.kill(process.pid, signal.SIGTERM)
-    assert [process.wait(20) for process in running] == [0, 0]
+    assert [process.wait(60) for process in running] == [0, 0]

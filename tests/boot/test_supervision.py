@@ -6,7 +6,8 @@ import os
 import signal
 from collections.abc import Callable
 
-from tests.boot.mission import Mission, free_port, http_service, script, service
+from tests.boot.mission import Mission, http_service, script, service
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 Make = Callable[..., Mission]
@@ -23,9 +24,10 @@ def test_a_component_that_dies_is_restarted(mission: Make) -> None:
 
 
 def test_a_component_that_dies_too_often_is_quarantined(mission: Make) -> None:
-    one = mission(
-        script("a", "echo ready; sleep 0.05; exit 1", restart={"backoff": "1ms", "limit": 2}), service("b")
-    ).start()
+    text = "echo ready; while ! test -e go; do sleep 0.01; done; exit 1"
+    one = mission(script("a", text, restart={"backoff": "1ms", "limit": 2}), service("b")).start()
+    one.wait_for_line("INFO Mission demo complete")
+    (one.folder / "go").touch()
     one.wait_for_state("a", "quarantined")
     assert one.component("b")["state"] == "running"
     assert one.stop() == 1
@@ -34,7 +36,7 @@ def test_a_component_that_dies_too_often_is_quarantined(mission: Make) -> None:
 
 def test_a_component_that_hangs_is_found_by_liveness_and_restarted(mission: Make) -> None:
     port = free_port()
-    health = {"http": f"http://127.0.0.1:{port}/", "interval": "50ms", "timeout": "100ms", "failures": 2}
+    health = {"http": f"http://127.0.0.1:{port}/", "interval": "50ms", "timeout": "500ms", "failures": 2}
     one = mission(
         http_service("a", port, health=health, restart={"backoff": "0ms"}, stop={"grace": "100ms"})
     ).start()

@@ -160,7 +160,7 @@ def test_on_a_terminal(mission: Make, environ: dict[str, str]) -> None:
             shown += part
     except OSError:  # EIO: the other end is closed.
         pass
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     os.close(master)
     text = shown.decode()
     assert "demo" in text and "complete" in text and "Traceback" not in text
@@ -189,7 +189,7 @@ def test_a_terminal_that_goes_away_stops_the_mission(mission: Make) -> None:
     one.process = process
     one.wait_for_line("INFO Mission demo complete")
     os.close(master)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert one.component("a")["state"] == "stopped"
     healthy_remains(one)
 

@@ -194,6 +194,9 @@ def test_no_file_speaks_of_the_machine_it_was_made_on() -> None:
         path = ROOT / name
         if path.is_symlink() or not path.is_file():
             continue
-        text = path.read_text(encoding="utf-8", errors="replace")
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            continue  # Of another test, and gone meanwhile.
         found += [f"{name}: {word}" for word in FORBIDDEN if word in text]
     assert found == []

@@ -256,6 +256,24 @@ def test_a_full_disk_is_told_once_and_written_when_there_is_room(small_disk: Sma
     assert os.listdir(small_disk.path) == ["razar_state.json"]
 
 
+def test_a_folder_that_is_there_again_need_not_wait_for_the_next_try(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "logs" / "razar_state.json"
+    file = StateFile(str(path), report=told.append, interval=0.0, retry=1000.0)
+    file.offer(lambda: {"number": 1})
+    until_sync(lambda: any("cannot be written" in text for text in told))
+    path.parent.mkdir()
+    file.offer(lambda: {"number": 2})
+
+    def written() -> bool:
+        file.hasten()
+        return path.exists()
+
+    until_sync(written)
+    assert file.close()
+    assert json.loads(path.read_text()) == {"number": 2} and "is written again" in told[-1]
+
+
 def test_a_snapshot_that_cannot_be_made_is_told_and_the_next_one_is_written(tmp_path: Path) -> None:
     path = tmp_path / "razar_state.json"
     told: list[str] = []

@@ -31,8 +31,9 @@ def test_with_approval_the_mission_goes_on_and_the_patch_waits(
     missions.append(mission)
     with serving(mend()) as server:
         repaired_by(mission, server).start()
-        until_sync(lambda: any(line.startswith("ERROR Mission demo failed") for line in mission.log), 20)
-        assert mission.wait_for_state("needs", "blocked") and mission.component("other")["state"] == "running"
+        until_sync(lambda: any(line.startswith("ERROR Mission demo failed") for line in mission.log))
+        mission.wait_for_state("needs", "blocked")
+        mission.wait_for_state("other", "running")
         assert (tmp_path / "src/service.py").read_text() == SOURCE
         (id,) = [entry["id"] for entry in patches(mission)]
         assert id in mission.component("service")["error"]
@@ -55,7 +56,7 @@ def test_a_patch_that_waits_outlives_the_boot_and_nobody_is_asked_again(
         assert repaired_by(mission, server).boot() == 1
         (id,) = [entry["id"] for entry in patches(mission)]
         repaired_by(mission, server).start()
-        until_sync(lambda: id in (mission.component("service").get("error") or ""), 20)
+        until_sync(lambda: id in (mission.component("service").get("error") or ""))
         assert len(server.requests) == 1
         done = mission.run("razar", "repairs", "approve", id)
         assert done.returncode == 0 and "kept, service is running" in done.stdout, done
@@ -68,9 +69,8 @@ def test_a_rejected_patch_ends_in_quarantine(tmp_path: Path, missions: list[Miss
     missions.append(mission)
     with serving(mend()) as server:
         repaired_by(mission, server).start()
-        until_sync(lambda: patches(mission), 20)
-        until_sync(lambda: mission.component("service").get("error", "").count("waits for approval"), 20)
-        done = mission.run("razar", "repairs", "reject", patches(mission)[0]["id"], "--note", "not like this")
+        id = wait_for_approval(mission)
+        done = mission.run("razar", "repairs", "reject", id, "--note", "not like this")
         assert done.returncode == 0, done
         assert mission.wait() == 1
     assert "not like this" in mission.component("service")["error"]
@@ -79,8 +79,8 @@ def test_a_rejected_patch_ends_in_quarantine(tmp_path: Path, missions: list[Miss
 
 def wait_for_approval(mission: Mission) -> str:
     """Wait until a patch waits for the operator; return its id."""
-    until_sync(lambda: patches(mission), 20)
-    until_sync(lambda: (mission.component("service").get("error") or "").count("waits for approval"), 20)
+    until_sync(lambda: patches(mission))
+    until_sync(lambda: (mission.component("service").get("error") or "").count("waits for approval"))
     return str(patches(mission)[0]["id"])
 
 
@@ -185,7 +185,7 @@ def test_what_is_stopped_while_its_layer_is_rebuilt_does_not_leave_its_patch_unj
             stdout=subprocess.PIPE,
             text=True,
         )
-        until_sync(lambda: any(path.endswith(".whl") for path in index.requests), 20)
+        until_sync(lambda: any(path.endswith(".whl") for path in index.requests))
         assert mission.run("razar", "repairs", "rollback", id).returncode == 1, "one decision at a time"
         assert mission.run("razar", "stop", "service").returncode == 0
         index.gate.set()

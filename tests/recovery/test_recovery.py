@@ -66,7 +66,7 @@ def test_what_cannot_be_repaired_is_quarantined_with_a_packet_and_the_rest_runs(
     with serving(mend(proposal(new=USELESS), proposal(new='    return NAMES["rdy"]\n'))) as server:
         repaired_by(mission, server).start("--remote-attempts", "2")
         mission.wait_for_state("service", "quarantined")
-        assert mission.component("other")["state"] == "running"
+        mission.wait_for_state("other", "running")
         assert mission.stop() == 0
     assert (tmp_path / "src/service.py").read_bytes() == before
     (packet,) = (mission.logs / "repairs").glob("*/packet.md")
@@ -92,7 +92,7 @@ def test_one_that_dies_later_is_repaired_while_the_others_run_on(
         mission.wait_for_line("INFO Mission demo complete")
         pid = mission.wait_for_state("other", "running")["pid"]
         (tmp_path / "poke").touch()
-        until_sync(lambda: mission.log.count("INFO Health check passed for service") == 2, 20)
+        until_sync(lambda: mission.log.count("INFO Health check passed for service") == 2)
         mission.wait_for_state("service", "running")
         assert mission.component("other")["pid"] == pid
         assert mission.stop() == 0
@@ -118,7 +118,7 @@ def test_one_that_turns_unhealthy_is_stopped_repaired_and_relaunched(
         mission.wait_for_line("INFO Mission demo complete")
         pid = mission.wait_for_state("other", "running")["pid"]
         (tmp_path / "poke").touch()
-        until_sync(lambda: [record["patched"] for record in invocations(mission)] == [True], 20)
+        until_sync(lambda: [record["patched"] for record in invocations(mission)] == [True])
         mission.wait_for_state("service", "running")
         assert "health check" in invocations(mission)[0]["error"]
         assert mission.component("other")["pid"] == pid
@@ -131,14 +131,14 @@ def test_a_stop_does_not_wait_for_a_silent_agent_and_leaves_the_files(tmp_path: 
 
     def silent(connection: socket.socket, request: Request, released: threading.Event) -> None:
         asked.set()
-        released.wait(30)
+        released.wait(100)
 
     mission = Mission(tmp_path, broken(tmp_path))
     with serving(silent) as server:
         repaired_by(mission, server).start()
-        assert asked.wait(20)
+        assert asked.wait(60)
         mission.signal(signal.SIGTERM)
-        assert mission.wait(5) == 143, mission.err
+        assert mission.wait() == 143, mission.err
     assert (tmp_path / "src/service.py").read_text() == SOURCE
     assert "RAZAR" not in mission.err and "asyncio" not in mission.err
     assert not mission.processes()

@@ -25,7 +25,7 @@ def test_a_patch_on_trial_is_undone_when_razar_is_killed(tmp_path: Path, mission
     missions.append(mission)
     with serving(mend(proposal(new=slow), proposal())) as server:
         repaired_by(mission, server).start()
-        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text(), 20)
+        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text())
         mission.wait_for_state("service", "igniting")
         assert mission.process is not None
         mission.process.kill()
@@ -92,7 +92,7 @@ def test_a_start_that_cannot_record_what_it_undoes_says_so_and_boots(
     missions.append(mission)
     with serving(mend(proposal(new=slow))) as server:
         repaired_by(mission, server).start()
-        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text(), 20)
+        until_sync(lambda: slow in (tmp_path / "src/service.py").read_text())
         mission.wait_for_state("service", "igniting")
         assert mission.process is not None
         mission.process.kill()

@@ -13,7 +13,7 @@ __all__ = ["until", "until_sync"]
 STEP = 0.002
 
 
-async def until(predicate: Callable[[], Any | Awaitable[Any]], timeout: float = 10) -> Any:
+async def until(predicate: Callable[[], Any | Awaitable[Any]], timeout: float = 30) -> Any:
     """Wait until ``predicate()`` (a function or a coroutine function) is true; return what it returned."""
     deadline = time.monotonic() + timeout
     while True:
@@ -27,7 +27,7 @@ async def until(predicate: Callable[[], Any | Awaitable[Any]], timeout: float = 
         await asyncio.sleep(STEP)
 
 
-def until_sync(predicate: Callable[[], Any], timeout: float = 10) -> Any:
+def until_sync(predicate: Callable[[], Any], timeout: float = 30) -> Any:
     """Wait until ``predicate()`` is true, blocking; return what it returned."""
     deadline = time.monotonic() + timeout
     while not (result := predicate()):
