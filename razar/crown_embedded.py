@@ -79,6 +79,7 @@ async def embedded_crown(
     one, so that nothing else on the machine can use this Crown; None asks for none.
     """
     from websockets.http11 import Response
+    from websockets.protocol import State
     from websockets.server import ServerProtocol
     from websockets.typing import Subprotocol
 
@@ -112,6 +113,8 @@ async def embedded_crown(
 
         def heard(self, message: str | bytes) -> None:
             super().heard(message)
+            if self.protocol.state is not State.OPEN:
+                return  # It has left together with its brief.
             answer = answer_to(message, capabilities=capabilities, downtime=downtime, refuse=refuse)
             self.protocol.send_text(encode(answer))
             self.begin_close()

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import attrgetter
-from threading import Condition, Thread
+from threading import Condition, Event, Thread
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from razar.console import BACKLOG, PATIENCE, PlainConsole
@@ -35,6 +35,8 @@ __all__ = ["Board", "LiveConsole"]
 
 #: Seconds between two pictures.
 FRAME = 0.1
+#: Seconds that the end of a boot waits for ``rich``, on a disk or a machine that is slow.
+IMPORT = 30.0
 #: Rows; of a larger mission those that need attention are shown, and how many others there are.
 ROWS = 24
 
@@ -117,8 +119,8 @@ class LiveConsole:
     """A table while the mission boots, plain lines from then on.
 
     Warnings and errors scroll by above the table. ``rich`` is imported by the thread that draws,
-    so that the first ignition does not wait for it; nothing here waits for the terminal but
-    ``close``.
+    so that the first ignition does not wait for it; nothing here waits for that or the terminal
+    but ``flush`` and ``close``.
     """
 
     def __init__(self, mission: str, components: tuple[str, ...], out: TextIO, err: TextIO) -> None:
@@ -132,6 +134,7 @@ class LiveConsole:
         self._later: deque[Callable[[], None]] = deque(maxlen=BACKLOG)
         self._mode: Literal["live", "ending", "plain"] = "live"
         self._changed = Condition()
+        self._imported = Event()
         self._thread = Thread(target=self._work, name="razar-live", daemon=True)
         self._thread.start()
 
@@ -170,14 +173,19 @@ class LiveConsole:
         with self._changed:
             ending = self._mode == "ending"
         if ending:
-            self._thread.join(PATIENCE)
+            self._wait()
         self._plain.flush()
 
     def close(self) -> None:
         with self._changed:
             self._end()
-        self._thread.join(PATIENCE)
+        self._wait()
         self._plain.close()
+
+    def _wait(self) -> None:
+        """Wait for the last picture: a terminal may not take it, an import takes its time and ends."""
+        self._imported.wait(IMPORT)
+        self._thread.join(PATIENCE)
 
     def _say(self, action: Callable[[], None]) -> None:
         if self._mode == "plain":
@@ -200,6 +208,7 @@ class LiveConsole:
             # The terminal is gone; the mission is not.
             pass
         finally:
+            self._imported.set()
             with self._changed:
                 self._mode = "plain"
                 for action in self._later:
@@ -209,8 +218,10 @@ class LiveConsole:
     def _draw(self, out: TextIO) -> None:
         from rich.console import Console as Screen
         from rich.live import Live
+        from rich.table import Table  # noqa: F401 - while a picture is made, facts have to wait
         from rich.text import Text
 
+        self._imported.set()
         screen = Screen(file=out, highlight=False, markup=False, emoji=False)
         others = screen if self._err is self._out else Screen(file=self._err, highlight=False, markup=False)
         with Live(console=screen, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:

@@ -121,7 +121,9 @@ def _read(connection: socket.socket) -> Request:
 
 
 def closed_port() -> int:
-    """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """A port on which nothing listens, and nothing will."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    port: int = taken.getsockname()[1]
+    taken.detach()  # It stays bound, so that nobody else is given the port.
     return port

@@ -117,3 +117,13 @@ async def test_without_bubblewrap_the_command_stays_what_it_is(
     async with workspace(task_in(tmp_path / "mission"), to="nobody") as place:
         assert await confined((sys.executable, "x"), {}, place) == (sys.executable, "x")
     assert not await usable()
+
+
+async def test_a_trial_that_was_cut_short_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bwrap"
+    program.write_text(f"#!/bin/sh\n[ -e {tmp_path}/tried ] && exit 0\n: >{tmp_path}/tried\nkill -KILL $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert [await usable(), await usable()] == [False, True]

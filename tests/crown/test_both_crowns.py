@@ -37,6 +37,11 @@ async def ask(url: str, frame: str | bytes) -> Any:
             return closed.rcvd.code if closed.rcvd else None
 
 
+def masked(opcode: int, payload: bytes) -> bytes:
+    """One frame as clients send them (RFC 6455, 5.2), under the mask that changes nothing."""
+    return bytes([0x80 | opcode, 0xFE]) + len(payload).to_bytes(2) + bytes(4) + payload
+
+
 async def upgraded(url: str, *headers: str, host: str | None = None, path: str | None = None) -> str:
     """Ask for a websocket byte by byte and return the status of the answer."""
     parts = urlsplit(url)
@@ -177,6 +182,24 @@ async def test_a_fragmented_brief_is_put_together(crown: Crown) -> None:
         # It is one question and one answer: then it hangs up.
         await asyncio.wait_for(socket.wait_closed(), 10)
         assert socket.close_code == 1000
+
+
+async def test_a_client_that_leaves_with_its_brief_disturbs_nobody(crown: Crown, tmp_path: Path) -> None:
+    faults: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    async with crown() as url:
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        head = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        head += f"Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n"
+        writer.write(f"{head}Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        close = b"\x88\x82" + bytes(4) + (1000).to_bytes(2)
+        writer.write(masked(1, json.dumps(WHOLE).encode()) + close)
+        assert (await asyncio.wait_for(reader.read(), 10))[-4:] == b"\x88\x02\x03\xe8"
+        writer.close()
+        assert (await shake(url, tmp_path)).accepted
+    assert faults == []
 
 
 async def test_another_subprotocol_is_not_spoken(crown: Crown) -> None:

@@ -138,11 +138,11 @@ async def test_a_touched_file_is_read_once_and_found_the_same(
     file = package(built) / "__init__.py"
     file.touch()
     stamp = Path(stamp_path(built.folder))
-    before = stamp.stat().st_mtime_ns
+    os.utime(stamp, (0, 0))  # The clock of the file system may not have moved on since it was written.
     [found] = check([spec("alpha")], root=str(mission.root))
     assert found is not None and found.outcome == "unchanged" and found.folder == built.folder
     remembered = stamp.stat().st_mtime_ns
-    assert remembered > before
+    assert remembered > 0
     assert check([spec("alpha")], root=str(mission.root)) != [None]
     assert stamp.stat().st_mtime_ns == remembered  # The new time is known: nothing is read again.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -59,6 +60,8 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    #: Those who find the usual queue of 5 full knock again a second later, which some do not wait for.
+    request_queue_size = 128
     servant: Servant
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -155,19 +158,24 @@ def streams(*words: str, cut: bool = False, hang: bool = False, pieces: int = 7)
         handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
         events = b"".join(event({"content": word}) for word in words)
-        events += b"" if cut or hang else event({}, "stop") + b"data: [DONE]\n\n"
+        events += b"" if cut or hang else event({}, "stop")
         events += event({"content": "never"})[:20] if cut else b""
         for at in range(0, len(events), pieces):
-            piece = events[at : at + pieces]
-            handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            handler.wfile.write(chunk(events[at : at + pieces]))
         if hang:
             handler.server.servant.over.wait(30)
         if cut or hang:
             handler.close_connection = True
             return
-        handler.wfile.write(b"0\r\n\r\n")
+        # In one piece: a connection whose answer does not end soon after its end mark is not kept.
+        handler.wfile.write(chunk(b"data: [DONE]\n\n") + chunk(b""))
 
     return behave
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; an empty one ends it."""
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
 def sends(*pieces: bytes, hang: bool = False, headers: Mapping[str, str] | None = None) -> Behaviour:
@@ -180,12 +188,12 @@ def sends(*pieces: bytes, hang: bool = False, headers: Mapping[str, str] | None 
         handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
         for piece in pieces:
-            handler.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            handler.wfile.write(chunk(piece))
         if hang:
             handler.server.servant.over.wait(30)
             handler.close_connection = True
             return
-        handler.wfile.write(b"0\r\n\r\n")
+        handler.wfile.write(chunk(b""))
 
     return behave
 
@@ -200,13 +208,12 @@ def closes_kept_connections(handler: Handler, body: dict[str, Any]) -> None:
 
 
 def closed_port() -> int:
-    """Return a port on which nothing listens."""
-    import socket
-
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """Return a port on which nothing listens, and nothing will."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    port: int = taken.getsockname()[1]
+    taken.detach()  # It stays bound, so that nobody else is given the port.
+    return port
 
 
 class Gateway:

@@ -91,7 +91,7 @@ def test_tool_calls_however_they_are_written(message: dict[str, Any], tmp_path: 
     ],
 )
 def test_another_servant_takes_over(behaviour: Any, outcome: str, stream: bool, tmp_path: Path) -> None:
-    with crowned(tmp_path) as (at, [first, second]):
+    with crowned(tmp_path, hanging="a" if behaviour is hangs else "") as (at, [first, second]):
         first.behaviour = behaviour
         second.behaviour = says("from b")
         if stream:
@@ -178,7 +178,7 @@ def test_kimicho_is_not_asked_again_for_a_client_that_has_left(tmp_path: Path) -
 @pytest.mark.parametrize("stream", [False, True])
 def test_kimicho_answers_last(stream: bool, tmp_path: Path) -> None:
     with servant(replies(200, completion({"content": MARKED}))) as k2:
-        kimicho = {"endpoint": k2.url, "model": "kimi-k2", "timeout": 2}
+        kimicho = {"endpoint": k2.url, "model": "kimi-k2", "timeout": 20}
         with crowned(tmp_path, kimicho=kimicho) as (at, [first, second]):
             first.behaviour = second.behaviour = fails(500)
             create = client(at).chat.completions.create
@@ -200,7 +200,7 @@ def test_kimicho_answers_last(stream: bool, tmp_path: Path) -> None:
 
 def test_kimicho_down_as_well(tmp_path: Path) -> None:
     kimicho = {"endpoint": f"http://key-of-k2:s3cret@127.0.0.1:{closed_port()}", "timeout": 1}
-    with crowned(tmp_path, kimicho=kimicho) as (at, [first, second]):
+    with crowned(tmp_path, hanging="ab", kimicho=kimicho) as (at, [first, second]):
         first.behaviour = second.behaviour = hangs
         with pytest.raises(openai.InternalServerError) as failed:
             client(at).chat.completions.create(model="crown", messages=USER)

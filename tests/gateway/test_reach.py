@@ -17,7 +17,7 @@ import pytest
 
 from neoabzu_crown import Gateway as Served
 from neoabzu_crown import Router
-from tests.gateway.openai_client import USER, client, crowned
+from tests.gateway.openai_client import USER, client, crowned, looked_at
 from tests.gateway.support import (
     Handler,
     closed_port,
@@ -34,6 +34,7 @@ from tests.support.waiting import until_sync
 def test_servants_that_are_gone_come_back(tmp_path: Path) -> None:
     """Failing three times it is left alone; once it works it is asked again."""
     with crowned(tmp_path) as (at, [first, _]):
+        looked_at(at)
         first.behaviour = fails(500)
         for _ in range(4):
             client(at).chat.completions.create(model="crown", messages=USER)

@@ -29,7 +29,7 @@ def two() -> Iterator[list[Servant]]:
 
 
 def entry(name: str, at: Servant | str = "http://127.0.0.1:1/v1", **more: Any) -> dict[str, Any]:
-    return {"name": name, "url": at if isinstance(at, str) else at.url, "timeout": 1.0} | more
+    return {"name": name, "url": at if isinstance(at, str) else at.url, "timeout": 20} | more
 
 
 def decided(config: dict[str, Any], text: str = "hello", context: Any = None) -> Any:

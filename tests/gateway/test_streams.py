@@ -9,7 +9,7 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from tests.gateway.openai_client import USER, client, crowned
+from tests.gateway.openai_client import USER, client, crowned, looked_at
 from tests.gateway.support import (
     completion,
     event,
@@ -39,7 +39,7 @@ def test_a_stream(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_is_cut_ends_with_an_error(tmp_path: Path) -> None:
-    with crowned(tmp_path) as (at, [first, _]):
+    with crowned(tmp_path, hanging="a") as (at, [first, _]):
         for behaviour, words in [
             (streams("one ", cut=True), "cut"),
             (streams("one ", hang=True), "too long"),
@@ -144,6 +144,7 @@ def test_a_client_may_leave_at_the_end_mark(tmp_path: Path) -> None:
     with servant(fails(500)) as one:
         config = {"servants": [{"name": "a", "url": one.url, "timeout": 60}], "kimicho": False}
         with gateway(tmp_path, config) as at:
+            looked_at(at)
             for _ in range(3):
                 httpx.post(f"{at.url}/v1/chat/completions", json={"messages": USER})
             assert httpx.get(f"{at.url}/readyz").json()["servants"] == {"a": False}

@@ -38,7 +38,7 @@ def two() -> Iterator[list[Servant]]:
 
 def config(two: list[Servant], **more: Any) -> dict[str, Any]:
     entries = [
-        {"name": name, "url": each.url, "model": f"model-{name}", "timeout": 5.0}
+        {"name": name, "url": each.url, "model": f"model-{name}", "timeout": 20}
         for name, each in zip("ab", two, strict=True)
     ]
     return {"servants": entries, "rules": [{"use": ["a"]}], "kimicho": False} | more

@@ -41,8 +41,13 @@ def k2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servant]:
     for name in ("KIMI2_ENDPOINT", "KIMI2_API_KEY", "KIMI2_MODEL", "KIMI_K2_URL"):
         monkeypatch.delenv(name, raising=False)
     with servant() as made:
-        kimicho.init_kimicho(made.url, api_key=KEY, model="kimi-k2", timeout=1.0)
+        kimicho.init_kimicho(made.url, api_key=KEY, model="kimi-k2", timeout=15)
         yield made
+
+
+def waits_a_second(k2: Servant) -> None:
+    """For servants that are never done; the others are waited for as long as a busy machine may need."""
+    kimicho.init_kimicho(k2.url, api_key=KEY, model="kimi-k2", timeout=1)
 
 
 def test_a_prompt_is_answered(k2: Servant) -> None:
@@ -61,7 +66,7 @@ def test_connections_are_kept(k2: Servant) -> None:
 
 
 def test_a_full_url_is_used_as_it_is(k2: Servant) -> None:
-    kimicho.init_kimicho(f"http://127.0.0.1:{k2.port}/deep/chat/completions?v=1", timeout=1)
+    kimicho.init_kimicho(f"http://127.0.0.1:{k2.port}/deep/chat/completions?v=1")
     kimicho.fallback_k2("hi")
     assert k2.requests[0][0] == "/deep/chat/completions?v=1"
 
@@ -118,6 +123,8 @@ def test_the_table_of_errors(
     k2: Servant, behaviour: Any, error: type[kimicho.KimichoError], attempts: int
 ) -> None:
     k2.behaviour = behaviour
+    if behaviour is hangs:
+        waits_a_second(k2)
     with pytest.raises(error) as failed:
         kimicho.fallback_k2("hi")
     assert type(failed.value) is error
@@ -168,6 +175,7 @@ def test_an_answer_that_trickles_ends_in_time(k2: Servant) -> None:
             handler.wfile.write(b" ")
 
     k2.behaviour = trickles
+    waits_a_second(k2)
     with pytest.raises(kimicho.RequestTimeoutError, match="within the time limit"):
         kimicho.fallback_k2("hi")
     assert len(k2.requests) == 1
@@ -181,7 +189,7 @@ def test_the_circuit_opens(k2: Servant) -> None:
     with pytest.raises(kimicho.UpstreamError, match="not asked") as failed:
         kimicho.fallback_k2("hi")
     assert (failed.value.code, failed.value.attempts, len(k2.requests)) == ("circuit_open", 0, 5)
-    kimicho.init_kimicho(k2.url, timeout=1)
+    kimicho.init_kimicho(k2.url, timeout=15)
     k2.behaviour = says("again")
     assert kimicho.fallback_k2("hi") == "again"
 
@@ -198,8 +206,6 @@ def test_many_failures_at_once_are_one_outage(k2: Servant) -> None:
             kimicho.fallback_k2("hi")
 
     k2.behaviour = at_once
-    # The queue of the servant is short: on a busy machine some have to knock again, a second later.
-    kimicho.init_kimicho(k2.url, timeout=20)
     with ThreadPoolExecutor(16) as threads:
         for done in [threads.submit(ask) for _ in range(16)]:
             done.result()
@@ -311,7 +317,6 @@ def test_a_fork_while_others_ask(k2: Servant) -> None:
         while not over.is_set():
             kimicho.fallback_k2("hi")
 
-    kimicho.init_kimicho(k2.url, timeout=5)
     with ThreadPoolExecutor(4) as threads:
         asking = [threads.submit(ask) for _ in range(4)]
         try:

@@ -39,7 +39,7 @@ def use(bundle: MemoryBundle) -> None:
     bundle.initialize()
     id = bundle.remember("working", SECRET, metadata={SECRET: SECRET}, key=SECRET)
     bundle.remember_many("semantic", [{"text": f"{SECRET} one"}, {"text": f"{SECRET} two"}])
-    assert len(bundle.query(SECRET)["hits"]) == 3
+    assert len(bundle.query(SECRET, deadline=10)["hits"]) == 3
     assert bundle.forget(id) and not bundle.forget(id)
     fingerprint = bundle.record_failure("router", "crash", f"ValueError: {SECRET}")
     bundle.record_repair(fingerprint, {"edit": SECRET}, True)

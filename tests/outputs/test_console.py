@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import io
 import json
 import os
@@ -212,6 +213,39 @@ def test_a_boot_that_completes_and_stops_ends_in_plain_lines() -> None:
     last = [line for line in words.splitlines() if line]
     assert last[-3] == "Mission demo complete in 0.25 s"
     assert last[-2] == "a: stopped" and last[-1].startswith("Mission demo stopped")
+
+
+class _Slow(importlib.abc.MetaPathFinder):
+    """A disk from which ``rich.live`` is not read before somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "rich.live":
+            self.asked.set()
+            self.go_on.wait(20)
+
+
+@pytest.mark.usefixtures("wide")
+def test_a_boot_that_fails_before_rich_is_there_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = _Slow()
+    monkeypatch.setattr(sys, "meta_path", [slow, *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "rich.live", raising=False)
+    terminal = _Terminal()
+    console = make_console("demo", ("good", "bad"), out=terminal.stream, err=terminal.stream)
+    assert isinstance(console, LiveConsole) and slow.asked.wait(20)
+    _failing().tell(console)
+    wait = console._imported.wait
+
+    def waited_for(timeout: float | None = None) -> bool:
+        slow.go_on.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(console._imported, "wait", waited_for)
+    console.close()
+    words = _words(terminal.close())
+    assert slow.go_on.is_set() and "ERROR Mission demo failed: bad is quarantined" in words
 
 
 def test_dumb_terminals_pipes_and_files_get_plain_lines() -> None:

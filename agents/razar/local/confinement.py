@@ -36,7 +36,7 @@ async def usable() -> bool:
 
 
 async def _bubblewrap() -> str | None:
-    """The program, if it may make what is needed here; tried once."""
+    """The program, if it may make what is needed here; tried until it has said so or not."""
     program = shutil.which("bwrap")
     if program is None:
         return None
@@ -46,6 +46,8 @@ async def _bubblewrap() -> str | None:
             done = await run(argv, timeout=10, grace=0)
         except LaunchError:
             return None
+        if done.code is None:
+            return None  # The machine had no time or memory for it; that is no answer for the rest of the mission.
         _usable[program] = done.code == 0
     return program if _usable[program] else None
 

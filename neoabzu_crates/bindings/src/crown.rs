@@ -186,8 +186,9 @@ impl Router {
         let routes = self.routes(py);
         interruptible(py, move || {
             for index in 0..routes.config().servants.len() {
+                let began = Instant::now();
                 let alive = routes.client(index).probe(LOOK).is_ok();
-                routes.health(index).probed(alive, Instant::now());
+                routes.health(index).probed(alive, began, Instant::now());
             }
         })?;
         self.status(py)

@@ -29,6 +29,7 @@ struct State {
     trying: bool,
     latency: Option<f64>,
     last_heard: Option<Instant>,
+    last_failed: Option<Instant>,
 }
 
 impl Health {
@@ -94,10 +95,13 @@ impl Health {
         self.state().trying = false;
     }
 
-    /// A probe came back. One that failed takes a servant down only together with others.
-    pub fn probed(&self, alive: bool, now: Instant) {
+    /// A probe that `began` then came back. One that failed takes a servant down only together with others; one
+    /// that found it alive tells nothing of failures since it began.
+    pub fn probed(&self, alive: bool, began: Instant, now: Instant) {
         let mut state = self.state();
-        if alive {
+        if alive && state.last_failed.is_some_and(|failed| failed > began) {
+            state.last_heard = Some(now);
+        } else if alive {
             *state = State { latency: state.latency, last_heard: Some(now), ..State::default() };
         } else {
             state.count_failure(now);
@@ -108,6 +112,7 @@ impl Health {
 impl State {
     fn count_failure(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
+        self.last_failed = Some(now);
         // Those that were under way when it went down tell nothing new: many at once are one outage.
         let left_alone = self.down_until.is_some_and(|until| now < until);
         if self.trying || (self.failures >= THRESHOLD && !left_alone) {
@@ -142,9 +147,24 @@ mod tests {
         health.began();
         health.ended();
         assert!(health.usable(later + 2 * FIRST), "a trial that told nothing does not block the next");
-        health.probed(true, later);
+        health.probed(true, later, later);
         assert!(health.healthy());
         assert_eq!((health.under_way(), health.counts()), (0, (5, 4)));
+    }
+
+    #[test]
+    fn a_look_that_comes_back_late_forgives_no_failure_since_it_began() {
+        let health = Health::default();
+        let look = Instant::now();
+        let later = look + FIRST / 10;
+        for _ in 0..THRESHOLD {
+            health.began();
+            health.failed(later);
+            health.probed(true, look, later);
+        }
+        assert!(!health.usable(later) && !health.healthy() && health.last_heard() == Some(later));
+        health.probed(true, later, later + FIRST / 10);
+        assert!(health.usable(later) && health.healthy());
     }
 
     #[test]
@@ -154,7 +174,7 @@ mod tests {
         (0..16).for_each(|_| health.began());
         (0..16).for_each(|_| health.failed(start));
         assert!(!health.usable(start) && health.usable(start + FIRST));
-        health.probed(false, start + FIRST);
+        health.probed(false, start, start + FIRST);
         assert!(!health.usable(start + FIRST) && health.usable(start + 3 * FIRST), "twice as long");
     }
 

@@ -249,8 +249,9 @@ async fn probe(shared: Arc<Shared>, interval: Duration) {
             if quiet || !health.healthy() {
                 let (shared, limit) = (shared.clone(), PROBE_TIMEOUT.min(servant.timeout));
                 looks.spawn(async move {
+                    let began = Instant::now();
                     if let Some(alive) = shared.upstream.alive(index, limit).await {
-                        shared.router.health(index).probed(alive, Instant::now());
+                        shared.router.health(index).probed(alive, began, Instant::now());
                     }
                 });
             }

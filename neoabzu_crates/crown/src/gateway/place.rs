@@ -12,19 +12,20 @@ use super::metrics::Metrics;
 pub struct Place {
     open: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
-    #[expect(dead_code, reason = "it is held")]
-    permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
     pub fn taken(open: Arc<AtomicUsize>, metrics: Arc<Metrics>, permit: OwnedSemaphorePermit) -> Place {
         metrics.connections.inc();
-        Place { open, metrics, permit }
+        Place { open, metrics, permit: Some(permit) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Before it is told: who sees that there is room is not turned away.
+        drop(self.permit.take());
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
     }
