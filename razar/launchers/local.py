@@ -69,6 +69,7 @@ class LocalLauncher:
         fd, since = log.open()
         launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
         gate: limits.Gate | None = None
+        self._ends.start()  # Before there is anybody: the end of an orphan is told once only.
         try:
             if spec.limits != _UNLIMITED:
                 gate = limits.Gate()
@@ -90,7 +91,6 @@ class LocalLauncher:
         self._watch.watch(spec.component, spec.log)
         if self._timer is None:
             self._look_later()
-        self._ends.start()
         return Launched(
             pid=child.pid,
             start_time=child.start_time,
