@@ -20,6 +20,9 @@ from razar.operator.request import Progress, add_timeout, request_components, te
 
 __all__ = ["add_arguments", "run"]
 
+#: Seconds that a supervisor gets to its end whose socket is closed already: it still has to write to the disk.
+ENDING = 10.0
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
@@ -37,13 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     if arguments.ids:
         return request_components(arguments, "stop", arguments.ids)
+    patience = ENDING if arguments.timeout is None else min(ENDING, arguments.timeout)
     try:
-        with connect(arguments.logs) as connection:
+        with connect(arguments.logs, patience=patience) as connection:
             try:
                 return _stop_mission(arguments, connection)
             except UnresponsiveError:
                 # Somebody else's stop may just have ended the supervisor we spoke to.
-                if not connection.wait_until_gone(arguments.logs, 1.0):
+                if not connection.wait_until_gone(arguments.logs, max(1.0, patience)):
                     raise
             return _not_running(arguments, f"no mission runs with the logs folder {arguments.logs}")
     except NotRunningError as fault:

@@ -55,13 +55,13 @@ def supervisor(logs: str) -> int | None:
         return None
 
 
-def connect(logs: str, *, timeout: float = ANSWER_TIME) -> Connection:
+def connect(logs: str, *, timeout: float = ANSWER_TIME, patience: float = 0.0) -> Connection:
     """Connect to the supervisor of a logs folder. Raises NotRunningError or UnresponsiveError.
 
-    One that is about to open its socket, or to end, is waited for a second long.
+    One that is about to open its socket, or to end, is waited for a second long, or ``patience`` seconds.
     """
     path = os.path.join(os.path.abspath(logs), SOCKET_NAME)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + max(PATIENCE, patience)
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
