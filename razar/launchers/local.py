@@ -21,6 +21,8 @@ __all__ = ["LocalLauncher"]
 ROUND = 60.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
+#: Looks at them in any case, however long they take: to see them, to see them again, to see them gone.
+STRAY_LOOKS = 3
 #: Lines of log that go with the report of an end.
 TAIL = 20
 
@@ -137,8 +139,9 @@ class LocalLauncher:
         clock = asyncio.get_running_loop().time
         until = clock() + STRAY_TIME
         told: set[str] = set()
-        left = True
-        while left and clock() < until:
+        left, looks = True, 0
+        while left and (looks < STRAY_LOOKS or clock() < until):
+            looks += 1
             try:
                 names, left = descendants.kill_strays()
             except OSError as error:

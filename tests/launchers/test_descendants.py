@@ -320,14 +320,19 @@ async def test_a_family_that_nobody_can_be_sure_of_does_not_take_the_whole_loop(
     await events.exited()
 
 
-async def test_stray_without_marks_is_killed_at_the_end(launcher: LocalLauncher, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [1.0, 0.0])
+async def test_stray_without_marks_is_killed_at_the_end(
+    launcher: LocalLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Also where the time for it is over before it could be seen a second time."""
+    monkeypatch.setattr("razar.launchers.local.STRAY_TIME", seconds)
     script = "(env -i PATH=$PATH setsid sh -c 'echo $$ > pid; exec sleep 60' &); sleep 60"
     launcher.ignite(launch_spec(tmp_path, sh(script)))
     stray = await read_pid(tmp_path / "pid")
     await until(lambda: (entry := procfs.stat(stray)) and entry.ppid == os.getpid())
     assert not any(f"pid {stray} " in holder for holder in launcher.holders("crown_router"))
     await launcher.close()
-    assert not alive(stray)
+    await until(lambda: not alive(stray))
     assert len(launcher.holders("crown_router")) == 2  # The living component is not touched.
 
 
