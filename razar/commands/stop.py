@@ -12,20 +12,16 @@ import time
 
 from razar.boot.mission_lock import AlreadyRunningError
 from razar.cli import EXIT_UNKNOWN, EXIT_USAGE
-from razar.control.client import (
-    PATIENCE,
-    Connection,
-    NotRunningError,
-    RefusedError,
-    UnresponsiveError,
-    connect,
-)
+from razar.control.client import Connection, NotRunningError, RefusedError, UnresponsiveError, connect
 from razar.operator.mission import ending
 from razar.operator.no_boot import no_boot
 from razar.operator.output import complain, print_json
 from razar.operator.request import Progress, add_timeout, request_components, tell_refusal
 
 __all__ = ["add_arguments", "run"]
+
+#: Seconds that a supervisor gets to its end whose socket is closed already: it still has to write to the disk.
+ENDING = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_USAGE
     if arguments.ids:
         return request_components(arguments, "stop", arguments.ids)
+    patience = ENDING if arguments.timeout is None else max(1.0, min(ENDING, arguments.timeout))
     try:
-        with connect(arguments.logs) as connection:
+        with connect(arguments.logs, patience=patience) as connection:
             try:
                 return _stop_mission(arguments, connection)
             except UnresponsiveError:
                 # Somebody else's stop may just have ended the supervisor we spoke to.
-                if not connection.wait_until_gone(arguments.logs, PATIENCE):
+                if not connection.wait_until_gone(arguments.logs, patience):
                     raise
             return _not_running(arguments, f"no mission runs with the logs folder {arguments.logs}")
     except NotRunningError as fault:

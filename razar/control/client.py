@@ -14,15 +14,7 @@ from typing import Any, Self
 from razar.boot.mission_lock import MissionLock
 from razar.control.address import ANSWER_LIMIT, LOCK_NAME, SOCKET_NAME, address
 
-__all__ = [
-    "PATIENCE",
-    "Connection",
-    "NotRunningError",
-    "RefusedError",
-    "UnresponsiveError",
-    "connect",
-    "supervisor",
-]
+__all__ = ["Connection", "NotRunningError", "RefusedError", "UnresponsiveError", "connect", "supervisor"]
 
 #: Seconds in which a supervisor must take a connection or answer what needs no waiting.
 ANSWER_TIME = 10.0
@@ -64,13 +56,13 @@ def supervisor(logs: str) -> int | None:
         return None
 
 
-def connect(logs: str, *, timeout: float = ANSWER_TIME) -> Connection:
+def connect(logs: str, *, timeout: float = ANSWER_TIME, patience: float = PATIENCE) -> Connection:
     """Connect to the supervisor of a logs folder. Raises NotRunningError or UnresponsiveError.
 
-    One that is about to open its socket, or to end, is waited for, PATIENCE seconds long.
+    One that is about to open its socket, or to end, is waited for, ``patience`` seconds long.
     """
     path = os.path.join(os.path.abspath(logs), SOCKET_NAME)
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -21,6 +21,8 @@ __all__ = ["LocalLauncher"]
 ROUND = 60.0
 #: Seconds that processes without a component get to disappear after KILL when all is closed.
 STRAY_TIME = 1.0
+#: Looks at them in any case, however long they take: to see them, to see them again, to see them gone.
+STRAY_LOOKS = 3
 #: Lines of log that go with the report of an end.
 TAIL = 20
 
@@ -69,6 +71,7 @@ class LocalLauncher:
         fd, since = log.open()
         launched_ns = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
         gate: limits.Gate | None = None
+        self._ends.start()  # Before there is anybody: the end of an orphan is told once only.
         try:
             if spec.limits != _UNLIMITED:
                 gate = limits.Gate()
@@ -90,7 +93,6 @@ class LocalLauncher:
         self._watch.watch(spec.component, spec.log)
         if self._timer is None:
             self._look_later()
-        self._ends.start()
         return Launched(
             pid=child.pid,
             start_time=child.start_time,
@@ -137,8 +139,9 @@ class LocalLauncher:
         clock = asyncio.get_running_loop().time
         until = clock() + STRAY_TIME
         told: set[str] = set()
-        left = True
-        while left and clock() < until:
+        left, looks = True, 0
+        while left and (looks < STRAY_LOOKS or clock() < until):
+            looks += 1
             try:
                 names, left = descendants.kill_strays()
             except OSError as error:

@@ -108,12 +108,17 @@ class NotifySocket:
         """Look for the nonce in the sender, its session's leader and its ancestors."""
         try:
             entry = procfs.stat(pid)
-            if entry is not None:
-                return self._descends(entry)
+            if entry is not None and not entry.ended:
+                if self._descends(entry):
+                    return True
+                now = procfs.stat(pid)
+                if now is not None and not now.ended:
+                    return False
         except OSError:
             pass  # No descriptor is left to look with.
-        # A short-lived helper like systemd-notify has gone already. Nobody outside this
-        # incarnation has been told the name of the socket.
+        # A short-lived helper like systemd-notify has gone already, perhaps while it was looked at: one
+        # that has ended shows no environment. Nobody outside this incarnation has been told the name of
+        # the socket.
         return uid in (0, os.geteuid())
 
     def _descends(self, entry: procfs.Stat) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from razar.control.client import NotRunningError, UnresponsiveError, connect
+from razar.operator.mission import read_snapshot
 from tests.support.waiting import until_sync
 
 __all__ = ["COMPONENTS", "Folder", "component", "razar", "running"]
@@ -97,8 +98,16 @@ class Folder:
                 stdout=out,
                 stderr=out,
             )
-        until_sync(lambda: self.ended() or self.status()["supervisor"]["phase"] == "settled", timeout=30)
+        until_sync(lambda: self.ended() or self._booted(), timeout=30)
         assert not self.ended(), (self.path / "supervisor.out").read_text()
+
+    def _booted(self) -> bool:
+        """Whether the boot has ended, also for those who only read the state file."""
+        status = self.status()
+        if status["supervisor"]["phase"] != "settled":
+            return False
+        snapshot = read_snapshot(str(self.logs)) or {}
+        return all(snapshot.get(key) == status["snapshot"][key] for key in ("boot_id", "last_boot"))
 
     def status(self) -> dict[str, Any]:
         """Ask the supervisor directly."""

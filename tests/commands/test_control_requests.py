@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from razar.control.address import SOCKET_NAME
 from razar.engine import events
 from tests.commands.support import ask, component, house
 from tests.support.waiting import until
@@ -87,9 +89,13 @@ async def test_a_stop_that_takes_too_long_names_who_holds_it_up(tmp_path: Path) 
 async def test_a_client_that_waits_is_told_who_is_waited_for(tmp_path: Path) -> None:
     async with house(tmp_path, component("a")) as mission:
         mission.stubborn.add("a")
-        lines = await ask(tmp_path, {"request": "stop", "components": ["a"], "timeout": 1.3})
-    assert lines[0]["progress"]["waiting"][0]["id"] == "a"
-    assert "stubborn a" in lines[0]["progress"]["waiting"][0]["holders"][0]
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET_NAME))
+        writer.write(b'{"request": "stop", "components": ["a"]}\n')
+        (waiting,) = json.loads(await reader.readline())["progress"]["waiting"]
+        mission.die("a")
+        assert json.loads(await reader.readline())["ok"] is True
+        writer.close()
+    assert waiting["id"] == "a" and "stubborn a" in waiting["holders"][0]
 
 
 async def test_what_a_client_no_longer_waits_for_is_stopped_all_the_same(tmp_path: Path) -> None:

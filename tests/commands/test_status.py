@@ -10,6 +10,7 @@ from pathlib import Path
 
 from razar.boot.mission_lock import MissionLock
 from razar.control.server import CLIENTS
+from razar.launchers import procfs
 from tests.commands.mission import Folder, component, razar, running
 from tests.support.waiting import until_sync
 
@@ -106,6 +107,8 @@ def test_a_stopped_mission_tells_how_and_when_it_ended(own: Folder) -> None:
 
 def test_a_killed_supervisor_is_told_and_stop_ends_what_it_left_behind(own: Folder) -> None:
     pids = {id: own.component(id)["pid"] for id in ("web", "worker")}
+    # Each has said that it is ready before it became what it is from then on.
+    until_sync(lambda: {procfs.command(pid) for pid in pids.values()} == {"sleep 1000"})
     own.kill()
     done = own.razar("status")
     ended = own.json("status")["ended"]

@@ -8,14 +8,15 @@ import shlex
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from razar.engine.events import Exited
-from razar.launchers import descendants, procfs, reaper
+from razar.launchers import descendants, processes, procfs, reaper
 from razar.launchers.local import LocalLauncher
 from tests.support.components import Events, alive, launch_spec, python, read_pid, sh
-from tests.support.waiting import until
+from tests.support.waiting import until, until_sync
 
 #: A daemon as daemon(3) makes one: two forks, a session of its own, no terminal.
 DAEMON = """
@@ -319,14 +320,19 @@ async def test_a_family_that_nobody_can_be_sure_of_does_not_take_the_whole_loop(
     await events.exited()
 
 
-async def test_stray_without_marks_is_killed_at_the_end(launcher: LocalLauncher, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [1.0, 0.0])
+async def test_stray_without_marks_is_killed_at_the_end(
+    launcher: LocalLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Also where the time for it is over before it could be seen a second time."""
+    monkeypatch.setattr("razar.launchers.local.STRAY_TIME", seconds)
     script = "(env -i PATH=$PATH setsid sh -c 'echo $$ > pid; exec sleep 60' &); sleep 60"
     launcher.ignite(launch_spec(tmp_path, sh(script)))
     stray = await read_pid(tmp_path / "pid")
     await until(lambda: (entry := procfs.stat(stray)) and entry.ppid == os.getpid())
     assert not any(f"pid {stray} " in holder for holder in launcher.holders("crown_router"))
     await launcher.close()
-    assert not alive(stray)
+    await until(lambda: not alive(stray))
     assert len(launcher.holders("crown_router")) == 2  # The living component is not touched.
 
 
@@ -403,6 +409,24 @@ async def test_orphan_that_ended_is_reaped_while_its_component_lives(
     orphan = await read_pid(tmp_path / "pid")
     await until(lambda: orphan in zombies())
     await until(lambda: procfs.stat(orphan) is None)
+
+
+async def test_orphan_that_ended_before_its_launch_was_done_with_is_reaped_too(
+    launcher: LocalLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first component may start and lose one while RAZAR has not got the processor back yet."""
+    spawn, orphans = processes.spawn, []
+
+    def slowly(*arguments: Any, **options: Any) -> processes.Child:
+        child = spawn(*arguments, **options)
+        path = tmp_path / "pid"
+        orphans.append(int(until_sync(lambda: path.exists() and path.read_text().strip())))
+        until_sync(lambda: orphans[0] in zombies())
+        return child
+
+    monkeypatch.setattr(processes, "spawn", slowly)
+    launcher.ignite(launch_spec(tmp_path, sh("(setsid sh -c 'echo $$ > pid' &); sleep 60")))
+    await until(lambda: procfs.stat(orphans[0]) is None)
 
 
 async def test_remains_of_orphans_do_not_pile_up_and_wake_nobody_one_by_one(

@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +106,11 @@ class Prometheus:
         data = self.get(f"/api/v1/query?query={quote(expression)}")
         return [(row["metric"], float(row["value"][1])) for row in data["result"]] if data else []
 
+    def rules(self) -> list[dict[str, Any]]:
+        groups = until_sync(lambda: (self.get("/api/v1/rules") or {}).get("groups"), 30)
+        found: list[dict[str, Any]] = groups[0]["rules"]
+        return found
+
     def firing(self) -> set[str]:
         data = self.get("/api/v1/alerts")
         return (
@@ -125,8 +129,6 @@ def store() -> Store:
 def prometheus(tmp_path: Path, store: Store) -> Iterator[Prometheus]:
     metrics_server.stop()
     exported = init_metrics(0, store=store)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
     text = CONFIGURATION.read_text(encoding="utf-8")
     assert "127.0.0.1:9360" in text and "15s" in text and "alerts/razar_failover.yml" in text
     text = text.replace("127.0.0.1:9360", f"127.0.0.1:{exported}").replace("15s", "200ms")
@@ -137,13 +139,19 @@ def prometheus(tmp_path: Path, store: Store) -> Iterator[Prometheus]:
                 "prometheus",
                 f"--config.file={tmp_path / 'prometheus.yml'}",
                 f"--storage.tsdb.path={tmp_path / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
+                "--web.listen-address=127.0.0.1:0",
             ],
             stdout=log,
             stderr=log,
         )
+
+    def listening() -> re.Match[str] | None:
+        said = (tmp_path / "log").read_text()
+        assert process.poll() is None, said
+        return re.search(r'"Listening on" address=127\.0\.0\.1:(\d+)\n', said)
+
     try:
-        yield Prometheus(port)
+        yield Prometheus(int(until_sync(listening, 30)[1]))
     finally:
         process.terminate()
         try:
@@ -175,9 +183,8 @@ def test_a_real_prometheus_scrapes_what_we_export_and_fires(prometheus: Promethe
             ("basic_service", 0.0),
         }
     assert prometheus.query("razar_ai_retry_duration_seconds_sum")[0][1] == 12.5
-    loaded = prometheus.get("/api/v1/rules")["groups"][0]["rules"]
-    assert [rule["name"] for rule in loaded] == [rule["alert"] for rule in rules()]
-    until_sync(lambda: prometheus.get("/api/v1/rules")["groups"][0]["rules"][3]["health"] == "ok", 30)
+    assert [rule["name"] for rule in prometheus.rules()] == [rule["alert"] for rule in rules()]
+    until_sync(lambda: prometheus.rules()[3]["health"] == "ok", 30)
     assert prometheus.firing() == set()
     store.enter("crown_router", "crown", "quarantined")
     store.count("razar_ai_invocation_failure_total", ("crown_router",), 3)

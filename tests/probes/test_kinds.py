@@ -181,8 +181,11 @@ async def test_cmd_ended_by_a_signal() -> None:
 async def test_hanging_cmd_probe_is_killed_with_its_children(tmp_path: Path) -> None:
     """A probe that hangs must not hang the boot, and must not leave anything running."""
     script = "trap '' TERM; setsid sleep 60 & echo $! > child; echo $$ > pid; while :; do sleep 60; done"
-    probe = Probe(kind="cmd", argv=sh(script), timeout=0.4)
-    assert await refusal(probe, tmp_path) == "no answer within 0.4 s"
+    for timeout in (0.4, 4.0):  # The longer one if it got nowhere in the short one.
+        probe = Probe(kind="cmd", argv=sh(script), timeout=timeout)
+        assert await refusal(probe, tmp_path) == f"no answer within {timeout:g} s"
+        if (tmp_path / "pid").exists():
+            break
     assert not alive(await read_pid(tmp_path / "pid"))
     assert not alive(await read_pid(tmp_path / "child"))
 

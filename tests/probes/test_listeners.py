@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -11,17 +13,40 @@ from razar.probes import listeners
 from razar.probes.listeners import Listeners, listening_ports
 
 
+@contextmanager
+def alone(family: socket.AddressFamily) -> Iterator[socket.socket]:
+    """A socket with a port that nobody else gets, of whatever family, also when it is closed."""
+    hosts = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+    def bound(family: socket.AddressFamily, port: int) -> socket.socket:
+        sock = sockets.enter_context(socket.socket(family))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((hosts[family], port))
+        return sock
+
+    with ExitStack() as sockets:
+        while True:
+            sock = bound(family, 0)
+            try:
+                for other in hosts:
+                    bound(other, sock.getsockname()[1])
+                break
+            except OSError:
+                continue  # Somebody has its number in the other family.
+        yield sock
+
+
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
 def test_sockets_that_listen_and_no_others(family: socket.AddressFamily) -> None:
-    with socket.socket(family) as sock:
-        sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    with alone(family) as sock:
         port = sock.getsockname()[1]
         assert port not in listening_ports()
         sock.listen()
         assert port in listening_ports()
         with socket.create_connection(sock.getsockname()[:2]) as client:
             assert client.getsockname()[1] not in listening_ports()
-    assert port not in listening_ports()
+        sock.close()
+        assert port not in listening_ports()
 
 
 def test_more_sockets_than_fit_into_one_answer() -> None:

@@ -6,6 +6,7 @@ import array
 import os
 import shutil
 import socket
+import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from razar.launchers.local import LocalLauncher
 from razar.launchers.processes import run
 from razar.probes.notify_socket import NotifySocket
 from tests.probes.checking import unused_evaluate
-from tests.support.components import Events, launch_spec, probe_target, python, read_pid
-from tests.support.waiting import until
+from tests.support.components import Events, alive, launch_spec, probe_target, python, read_pid
+from tests.support.waiting import until, until_sync
 
 SEND = """
     import os, socket, sys, time
@@ -115,6 +116,29 @@ async def test_orphan_of_the_session_may_speak(stage: Stage) -> None:
     """
     )
     stage.start(script)
+    await stage.events.passed()
+
+
+async def test_helper_that_has_ended_by_the_time_it_is_heard_may_speak(stage: Stage) -> None:
+    """It left the session, its parent is gone, and what remains of it is RAZAR's to reap: nothing tells its origin."""
+    script = (
+        SEND
+        + """
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while os.getppid() != razar:
+                time.sleep(0.001)
+            say('READY=1')
+            open("sent", "w").write(str(os.getpid()))
+        os._exit(0)
+    time.sleep(60)
+    """
+    )
+    stage.start(f"razar = {os.getpid()}\n" + textwrap.dedent(script))
+    sent = stage.folder / "sent"
+    helper = int(until_sync(lambda: sent.exists() and sent.read_text()))
+    until_sync(lambda: not alive(helper))
     await stage.events.passed()
 
 
