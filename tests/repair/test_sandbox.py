@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.razar.patching import layout
+from agents.razar.patching import layout, sandbox
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.sandbox import MODES, CommandLimits, CommandRun, Mode, Sandbox, available
 from agents.razar.patching.watch import Opened
@@ -274,3 +275,38 @@ async def test_a_command_that_fills_the_disk_is_killed(tmp_path: Path, mode: Mod
     program = "n = 0\nwhile True:\n    open(f'f{n}', 'wb').write(b'x' * (4 << 20))\n    n += 1\n"
     with pytest.raises(Refusal, match="wrote more than 64 MiB"):
         await box.python(program)
+
+
+async def test_what_others_write_to_the_disk_is_not_held_against_a_command(
+    tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box(tmp_path, mode, written=16 << 20)
+    real, suspected = sandbox.taken, 0
+
+    def counted(folder: str) -> int:
+        nonlocal suspected
+        suspected += folder == str(box.scratch)
+        return real(folder)
+
+    monkeypatch.setattr(sandbox, "taken", counted)
+    program = "import os\nwhile not os.path.exists('go'): pass"
+    running = asyncio.ensure_future(box.python(program))
+    with (tmp_path / "download").open("wb") as download:
+        while suspected < 2 and not running.done():
+            download.write(b"x" * (4 << 20))
+            download.flush()
+            await asyncio.sleep(0)
+    assert suspected == 2
+    (box.scratch / "go").touch()
+    assert (await running).passed
+
+
+async def test_a_disk_that_others_fill_says_nothing_about_a_patch(
+    tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box(tmp_path, mode, written=1 << 20)
+    room = iter([1 << 30])
+    monkeypatch.setattr(sandbox, "free", lambda _: next(room, 1000))
+    with pytest.raises(Refusal, match="less than 1 MiB were left on the disk") as refused:
+        await box.python("while True: pass")
+    assert refused.value.passing

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 
 from agents.razar.patching import journal, scratch
 
-__all__ = ["choose", "free", "remove"]
+__all__ = ["choose", "free", "remove", "taken"]
 
 MEMORY = "/dev/shm"
 #: Bytes of a copy, at most, for each of which so many have to be free in memory.
@@ -54,6 +55,20 @@ def free(path: str) -> int:
     except OSError:
         return 0
     return found.f_bavail * found.f_frsize
+
+
+def taken(folder: str) -> int:
+    """Bytes that the files in a folder take of their file system, as far as they can be seen."""
+    total, folders = 0, [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # It went while it was looked at.
+                    found = entry.stat(follow_symlinks=False)
+                    total += found.st_blocks * 512
+                    if stat.S_ISDIR(found.st_mode):
+                        folders.append(entry.path)
+    return total
 
 
 def _in_memory(id: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from agents.razar.patching import layout
-from agents.razar.patching.place import free
+from agents.razar.patching.place import free, taken
 from agents.razar.patching.refusal import Refusal
 from agents.razar.patching.watch import Opened
 from razar.launchers import processes
@@ -38,7 +38,8 @@ _JAIL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "jail.py")
 class CommandLimits(Struct, frozen=True, kw_only=True):
     """Limits of each command: ``seconds`` on the clock, ``cpu`` seconds and the rest per process, bytes.
 
-    ``written`` is what all of them together may take of the file system that the copy lies on.
+    ``written`` is what all of them together may take of the file system that the copy lies on, and what they
+    have to leave there.
     """
 
     seconds: float = 120.0
@@ -138,6 +139,7 @@ class Sandbox:
         tree, home = (self.root, "/tmp") if self._covered else (self.scratch, temporary)
         environment = layout.environment(tree, home)
         argv = self._argv(command, tree, report, environment)
+        before = await asyncio.to_thread(self._taken)
         opened = Opened(self.scratch, self.watched)
         started = time.monotonic()
         try:
@@ -149,7 +151,8 @@ class Sandbox:
                     timeout=self.limits.seconds,
                     capture=True,
                     grace=0,
-                )
+                ),
+                before,
             )
             seconds = time.monotonic() - started
             seen = opened.seen()
@@ -168,19 +171,34 @@ class Sandbox:
             opened=tuple(path for path in self.watched if path in seen),
         )
 
-    async def _bounded(self, work: Coroutine[Any, Any, processes.Completed]) -> processes.Completed:
-        """Await a command; kill it if it fills the file system. Raises Refusal."""
-        before = free(self.scratch)
+    async def _bounded(self, work: Coroutine[Any, Any, processes.Completed], own: int) -> processes.Completed:
+        """Await a command; kill it if it fills the file system, of which it had ``own`` bytes. Raises Refusal."""
+        limit = self.limits.written
+        before, suspicious = free(self.scratch), limit
         task = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait([task], timeout=_LOOK))[0]:
-                if before - free(self.scratch) > self.limits.written:
-                    raise Refusal(f"the test wrote more than {self.limits.written >> 20} MiB; it was killed")
+                left = free(self.scratch)
+                if before - left <= suspicious:
+                    continue
+                # Others write there too: a download of a model must not be held against a patch.
+                if await asyncio.to_thread(self._taken) - own > limit:
+                    raise Refusal(f"the test wrote more than {limit >> 20} MiB; it was killed")
+                if left < limit:
+                    raise Refusal(
+                        f"less than {limit >> 20} MiB were left on the disk while the test ran; it was killed",
+                        passing=True,
+                    )
+                suspicious = before - left + limit // 8
         finally:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
         return task.result()
+
+    def _taken(self) -> int:
+        """Bytes that what the command can write to takes of the disk; not what it has open and removed."""
+        return taken(self.scratch) + (0 if self._covered else taken(os.path.join(self.work, "tmp")))
 
     @staticmethod
     def _exit(done: processes.Completed) -> int | None:
