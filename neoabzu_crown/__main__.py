@@ -8,7 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neoabzu_crown import Gateway
 
 __all__ = ["main"]
 
@@ -92,6 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = error.strerror if isinstance(error, OSError) else error
         parser.error(f"--config {options.config} cannot be used: {reason}")
     _allow_many_connections()
+    listening = False
+
+    def ready(gateway: Gateway) -> None:
+        nonlocal listening
+        listening = True
+        print(gateway.url, flush=True)
+
     try:
         serve(
             config,
@@ -99,17 +109,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=options.port,
             token=token,
             grace=options.grace,
-            ready=lambda gateway: print(gateway.url, flush=True),
+            ready=ready,
         )
     except ConfigurationError as error:
         for fault in error.faults or [str(error)]:
             print(f"configuration: {fault}", file=sys.stderr)
         return 2
     except OSError as error:
+        if listening:
+            raise
         print(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from razar.utils.pipes import until_closed
+
+    raise SystemExit(until_closed(main))

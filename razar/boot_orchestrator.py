@@ -14,8 +14,8 @@ if TYPE_CHECKING:  # Imported where Ctrl-C is caught.
     from razar.boot.options import BootOptions
     from razar.config.faults import ConfigurationError, Fault
     from razar.config.model import EnvironmentSpec, MissionConfig
+from razar.utils.pipes import until_closed
 from razar.utils.places import NOWHERE, default_logs, is_nowhere
-from razar.utils.streams import use_streams
 
 __all__ = ["build_failure_context", "main"]
 
@@ -26,23 +26,17 @@ FOLDERS_AHEAD = 16
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    use_streams()
     gc.disable()  # A start makes no garbage to speak of; the boot turns it on again.
     try:
-        if is_nowhere():
-            sys.stderr.write(NOWHERE)
-            return 2
-        return _main(arguments)
-    except BrokenPipeError:  # Whoever read our output has left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # As for every program whose reader has left.
-    except KeyboardInterrupt:  # Before anything was started.
-        return 130
+        return until_closed(lambda: _main(arguments))
     finally:
         gc.enable()
 
 
 def _main(arguments: list[str]) -> int:
+    if is_nowhere():
+        sys.stderr.write(NOWHERE)
+        return 2
     from razar.utils.deferral import defer_costly
 
     defer_costly()
@@ -62,9 +56,7 @@ def _main(arguments: list[str]) -> int:
     if options.plan:
         from razar.boot.plan_view import show_plan
 
-        code = show_plan(config, environments, as_json=options.json)
-        sys.stdout.flush()
-        return code
+        return show_plan(config, environments, as_json=options.json)
     if options.detach:
         from razar.boot.detach import boot_in_background
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from razar import __version__
-from razar.utils.places import NOWHERE, default_logs, is_nowhere, mission_files
-from razar.utils.streams import use_streams
+from razar.utils.pipes import until_closed
+from razar.utils.places import default_logs, mission_files
 
 __all__ = ["EXIT_NOT_RUNNING", "EXIT_UNKNOWN", "EXIT_USAGE", "VERBS", "add_shared", "main"]
 
@@ -18,8 +17,6 @@ EXIT_USAGE = 2
 EXIT_NOT_RUNNING = 3
 #: A supervisor is there but does not answer, so nothing certain can be said.
 EXIT_UNKNOWN = 4
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 VERBS: dict[str, str] = {
     "boot": "boot a mission and keep it running",
@@ -55,34 +52,7 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    use_streams()
-    try:
-        try:
-            code = _dispatch(arguments)
-        except SystemExit as leaving:  # argparse has said what is wrong.
-            code = leaving.code if isinstance(leaving.code, int) else 1
-        sys.stdout.flush()
-    except BrokenPipeError:  # The reader (head, less) has seen enough.
-        _abandon_output()
-        return EXIT_BROKEN_PIPE
-    except OSError as fault:
-        if is_nowhere():
-            sys.stderr.write(NOWHERE)
-            return EXIT_USAGE
-        _abandon_output()
-        what = fault.filename if isinstance(fault.filename, str) else "cannot write the output"
-        sys.stderr.write(f"razar: {what}: {fault.strerror or fault}\n")
-        return 1
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    return code
-
-
-def _abandon_output() -> None:
-    """What is still buffered has no reader; the interpreter must not complain of that at its end."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
+    return until_closed(lambda: _dispatch(arguments))
 
 
 def _dispatch(arguments: list[str]) -> int:
