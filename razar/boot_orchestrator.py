@@ -214,11 +214,11 @@ def _run(
     from razar.engine.plan import compile_plan
     from razar.launchers import processes
 
+    components = config.components
     if options.retries is not None:
         retries = options.retries
-        components = tuple(replace(component, retries=retries) for component in config.components)
-        config = replace(config, components=components)
-    plan = compile_plan(config, repair=_repairable(options, config))
+        components = tuple(replace(component, retries=retries) for component in components)
+    plan = compile_plan(replace(config, components=components), repair=_repairable(options, config))
     teller = Teller()
 
     async def mission() -> tuple[int, bool]:
