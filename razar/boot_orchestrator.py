@@ -206,11 +206,11 @@ def _run(
     from razar.engine.plan import compile_plan
     from razar.launchers import processes
 
+    components = config.components
     if options.retries is not None:
         retries = options.retries
-        components = tuple(replace(component, retries=retries) for component in config.components)
-        config = replace(config, components=components)
-    plan = compile_plan(config, repair=_repairable(options, config))
+        components = tuple(replace(component, retries=retries) for component in components)
+    plan = compile_plan(replace(config, components=components), repair=_repairable(options, config))
     teller = Teller()
 
     async def mission() -> tuple[int, bool]:
@@ -239,12 +239,16 @@ def _run(
 
 
 def _repairable(options: BootOptions, config: MissionConfig) -> list[str]:
-    """The components whose failures are worth a word with repair: those that allow it, or all if somebody is there."""
+    """The components whose failures are worth a word with repair.
+
+    Those that allow it; all if somebody can be asked, or the mission says how repairs are approved: a dependency
+    that is missing takes no agent.
+    """
     if not options.repair:
         return []
     from razar.recovery_manager import worth_asking
 
-    everybody = worth_asking(os.environ, config.repair.ladder)
+    everybody = config.repair.approval is not None or worth_asking(os.environ, config.repair.ladder)
     return [one.id for one in config.components if everybody or one.repair is not None]
 
 

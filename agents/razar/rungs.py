@@ -71,8 +71,19 @@ class Rungs:
                 self._missing.setdefault(step.agent, redact(str(answer.error)))
                 continue
             if answer.error is not None:
-                return self._failed(case, step.agent, answer.error, answer, len(tried))
-            return await self._carry(case, step.agent, answer, bundle, len(tried))
+                attempt = self._failed(case, step.agent, answer.error, answer, len(tried))
+            else:
+                attempt = await self._carry(case, step.agent, answer, bundle, len(tried))
+            # After the last attempt there is nothing to wait for: it is the operator's turn.
+            return attempt if self._goes_on(case, [*tried, step.agent]) else replace(attempt, wait=0.0)
+
+    def _goes_on(self, case: Case, tried: Sequence[str]) -> bool:
+        """Whether anybody is left to be asked, now or later."""
+        try:
+            self._next(case, tried)
+        except Exhausted:
+            return False
+        return True
 
     def _next(self, case: Case, tried: Sequence[str]) -> ladder.Step | ladder.Wait:
         """Whose turn it is. Raises Exhausted."""

@@ -106,6 +106,7 @@ class MissionAdapters:
             return events.LaunchFailed(
                 id, incarnation, f"cannot be started: {type(error).__name__} in RAZAR; see its log"
             )
+        self._forget_stop(id)  # The incarnation before has ended, or there would be no new one.
         self._targets[id] = ProbeTarget(
             component=id,
             incarnation=incarnation,
@@ -138,10 +139,13 @@ class MissionAdapters:
             self._launcher.kill(id, incarnation)
             return
         self._launcher.signal(id, incarnation, effect.signal)
-        previous = self._stopping.pop(id, None)
-        if previous is not None:
-            previous.cancel()
+        self._forget_stop(id)
         self._stopping[id] = asyncio.get_running_loop().call_later(PATIENCE, self._name_holders, id)
+
+    def _forget_stop(self, id: str) -> None:
+        waiting = self._stopping.pop(id, None)
+        if waiting is not None:
+            waiting.cancel()
 
     def _name_holders(self, id: str) -> None:
         self._stopping.pop(id, None)

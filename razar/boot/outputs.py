@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from razar.boot.journal_sync import JournalSync
@@ -203,7 +203,7 @@ class Outputs:
         from razar.issues.classes import classify
 
         issue = classify(error, tail)
-        digest = definition_digest(self._plan.components[component])
+        digest = self._digests([component])[component]
         self._quarantine.quarantine(component, error, issue.name, issue.remediation, digest)
         if self._state is not None:
             self.changed(self._state)
@@ -212,13 +212,17 @@ class Outputs:
         """Who is in quarantine since an earlier boot, with the reason; changed definitions are released."""
         if not self._quarantine.current():
             return {}
-        digests = {id: definition_digest(component) for id, component in self._plan.components.items()}
+        digests = self._digests(self._plan.components)
         self._quarantine.reconcile(digests)
         return {
             id: f"in quarantine since {_when(entry)} ({entry.error}); `razar quarantine release {id}`"
             for id, entry in self._quarantine.current().items()
             if id in digests
         }
+
+    def _digests(self, ids: Collection[str]) -> dict[str, str]:
+        """Digests of definitions as they are in the file: what a command line says is no change of them."""
+        return {one.id: definition_digest(one) for one in self._config.components if one.id in ids}
 
     def release(self, component: str, note: str) -> bool:
         """Release a component; False if it is not in quarantine."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 
+from razar.control.client import supervisor
 from razar.engine.events import BootStarted
 from razar.operator.boot import load_files
 from razar.operator.journal import last_boot, read_all
-from razar.operator.mission import JOURNAL_NAME
+from razar.operator.mission import JOURNAL_NAME, boot_ended, read_snapshot
 from razar.operator.output import clean, complain, paint, print_json, print_table
 from razar.operator.timeline import Boot, Step, read_boot
 from razar.utils.times import utc
@@ -39,7 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     first = records[0].event
     mission = first.mission if isinstance(first, BootStarted) else None
     successes, dependencies = _configuration(arguments, mission)
-    boot = read_boot(records, successes=successes, dependencies=dependencies)
+    ended = boot_ended(read_snapshot(arguments.logs), records[0].boot, records[0].at)
+    boot = read_boot(
+        records,
+        successes=successes,
+        dependencies=dependencies,
+        ended=ended,
+        now=time.time() if ended is None and supervisor(arguments.logs) is not None else None,
+    )
     if boot is None:
         complain("the journal no longer holds the beginning of the last boot")
         return 1

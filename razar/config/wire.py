@@ -114,8 +114,8 @@ class ProbeEntry(Entry, kw_only=True):
     exit: bool | UnsetType = UNSET
     """`true`: the task exits 0."""
     expect: str | UnsetType = UNSET
-    """CEL expression over the answer of `http`, `grpc`, `ws` or `cmd`: `status`, `headers`, `body`,
-    `json`, `elapsed`."""
+    """CEL expression over the answer of `http`, `grpc`, `ws` or `cmd`: `status`, `headers` (names in small
+    letters), `body`, `json`, `elapsed` (seconds, a double)."""
     interval: Duration = "10s"
     """Period of the liveness probe once the component is healthy."""
     timeout: Duration = "1s"

@@ -101,7 +101,7 @@ class Draft:
                 error=component.error,
                 tail=tail,
                 pid=component.pid,
-                seconds=max(0.0, self.now - before.since),
+                seconds=max(0.0, self.now - (before.since or self.before.began)),
             )
         )
         self.reconsider.extend(self.plan.dependents[id])

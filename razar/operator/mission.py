@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from razar.control.address import LOCK_NAME
 from razar.operator.output import complain
 from razar.utils.files import read_limited
+from razar.utils.times import parse_utc
 
 __all__ = [
     "JOURNAL_NAME",
     "STATE_NAME",
     "Ending",
+    "boot_ended",
     "ending",
     "known_ids",
     "log_folders",
@@ -24,6 +27,8 @@ __all__ = [
 
 STATE_NAME = "razar_state.json"
 JOURNAL_NAME = "razar_journal.jsonl"
+#: Entries of ``events`` that a snapshot keeps (``LIMIT`` in razar.projections.recent_events).
+_EVENTS = 100
 #: Bytes beyond which a snapshot is none of ours.
 _LONGEST = 256 << 20
 
@@ -76,10 +81,29 @@ def ending(snapshot: dict[str, Any] | None, logs: str) -> Ending:
     entries = [entry for entry in (snapshot or {}).get("events") or () if isinstance(entry, dict)]
     about_mission = {str(entry.get("step")): entry for entry in entries if entry.get("component") is None}
     boot, stop = about_mission.get("boot"), about_mission.get("stop")
-    outcome = "before its boot had ended" if boot is None else _boot_words(boot)
+    if boot is not None:
+        outcome = f", {_boot_words(boot)}"
+    else:  # Of a long list, the end of the boot may be no longer on it.
+        outcome = ", before its boot had ended" if len(entries) < _EVENTS else ""
     if stop is not None and stop is _last(entries, ("boot", "stop")):
-        return Ending(f"it was stopped, {outcome}", _number(stop.get("timestamp")), True)
+        return Ending(f"it was stopped{outcome}", _number(stop.get("timestamp")), True)
     return Ending("it ended", _written(os.path.join(logs, STATE_NAME)) or None, True)
+
+
+def boot_ended(snapshot: dict[str, Any] | None, boot_id: str, began: float) -> float | None:
+    """When a boot ended, as epoch seconds; None if it has not, or the snapshot is of another one.
+
+    To the second only once so much has happened since that the snapshot no longer lists it.
+    """
+    if snapshot is None or snapshot.get("boot_id") != boot_id:
+        return None
+    entries = [entry for entry in snapshot.get("events") or () if isinstance(entry, dict)]
+    entry = _last(entries, ("boot",))
+    at = _number(entry.get("timestamp")) if isinstance(entry, dict) else None
+    if at is None and len(entries) >= _EVENTS:
+        with suppress(ValueError):
+            at = parse_utc(str(snapshot.get("last_boot"))) + 1
+    return at if at is not None and at >= began else None
 
 
 def _size(path: str) -> int:

@@ -29,8 +29,10 @@ def check_mission(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     running = supervisor(logs)
     yield _supervisor(running)
     yield from _state_file(logs)
+    dying: frozenset[int] = frozenset()
     if running is None:
-        yield _leftovers(logs)
+        row, dying = _leftovers(logs)
+        yield row
     yield _logs_folder(logs)
     yield _disk(logs)
     yield _metrics_port(environ, running)
@@ -41,7 +43,7 @@ def check_mission(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
     config, environments = loaded
     count = f"{len(config.components)} components, {len(environments)} environments"
     yield Row("configuration", "ok", f"mission {config.mission}, {count}")
-    yield from _ports(config, running)
+    yield from _ports(config, running, dying)
     yield _crown(config.crown, environ)
     yield from _environments(config, environments)
 
@@ -75,16 +77,18 @@ def _state_file(logs: str) -> Iterator[Row]:
         )
 
 
-def _leftovers(logs: str) -> Row:
+def _leftovers(logs: str) -> tuple[Row, frozenset[int]]:
+    """The row, and the pids of what the next boot ends before it ignites anything."""
     if ending(None, logs).clean:
-        return Row("leftovers", "ok", "no boot has died here")
+        return Row("leftovers", "ok", "no boot has died here"), frozenset()
     from razar.operator.leftovers import describe_leftovers, find_leftovers
 
     left = find_leftovers(logs)
     if left:
         found = f"still there from a boot that died: {describe_leftovers(left)}"
-        return Row("leftovers", "warn", found, "razar stop ends them; so does the next boot")
-    return Row("leftovers", "ok", "the last boot died, but left no process behind")
+        pids = frozenset(process.pid for processes in left.values() for process in processes)
+        return Row("leftovers", "warn", found, "razar stop ends them; so does the next boot"), pids
+    return Row("leftovers", "ok", "the last boot died, but left no process behind"), frozenset()
 
 
 def _logs_folder(logs: str) -> Row:
@@ -157,7 +161,7 @@ def _metrics_port(environ: Mapping[str, str], running: int | None) -> Row:
     return Row("metrics port", "ok", f"{text} is free")
 
 
-def _ports(config: MissionConfig, running: int | None) -> Iterator[Row]:
+def _ports(config: MissionConfig, running: int | None, dying: frozenset[int]) -> Iterator[Row]:
     if running is not None:
         return
     from razar.probes.ports import port_conflict
@@ -169,7 +173,7 @@ def _ports(config: MissionConfig, running: int | None) -> Iterator[Row]:
         taken = port_conflict(component.probe)
         if taken is None:
             free += 1
-        else:
+        elif not any(f" by pid {pid} " in taken for pid in dying):
             yield Row("ports", "fail", f"{component.id}: {taken}", "it could not be ignited")
     if free:
         yield Row("ports", "ok", f"{free} of the probes' ports are free")

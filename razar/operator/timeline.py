@@ -105,11 +105,15 @@ def read_boot(
     *,
     successes: Mapping[str, int],
     dependencies: Mapping[str, Sequence[str]] | None,
+    ended: float | None = None,
+    now: float | None = None,
 ) -> Boot | None:
     """Read one boot from its records; None if they do not hold its beginning.
 
     ``successes`` says how many probes in a row prove a component (1 if it is not in there).
     ``dependencies`` are those of a parallel ignition; None for one by one, or if they are not known.
+    ``ended`` is when the boot ended, if it has: what comes later (the end of a hold, an approved repair)
+    is no part of it. ``now`` is the time while it goes on.
     """
     first = records[0].event if records else None
     if not isinstance(first, events.BootStarted) or records[0].state is not None:
@@ -118,8 +122,13 @@ def read_boot(
     ignition: float | None = None
     phases: list[Phase] = []
     steps: dict[str, Step] = {}
+    taken_over: set[str] = set()
+    last = began if now is None else now
     for record in records:
+        if ended is not None and record.at > ended:
+            break
         at = record.at - began
+        last = max(last, record.at)
         match record.event:
             case events.EnvironmentPrepared(layer=layer, outcome=outcome, seconds=seconds):
                 phases.append(Phase(name=f"environment {layer}", end=at, seconds=seconds, outcome=outcome))
@@ -132,13 +141,18 @@ def read_boot(
             case events.IgnitionBegan():
                 ignition = at
             case events.OperatorRestarted() | events.OperatorReleased() | events.OperatorStopped():
+                taken_over.add(record.event.component)
                 _close(steps.get(record.event.component), at)
             case events.ShutdownRequested():
                 break
             case event if event is not None and hasattr(event, "component"):
-                _take(steps, event, at, successes)
+                if event.component not in taken_over:
+                    _take(steps, event, at, successes)
             case _:
                 pass
+    for step in steps.values():
+        if step.outcome == "igniting":
+            step.ended = last - began
     seconds = max((step.settled for step in steps.values()), default=ignition or records[-1].at - began)
     return Boot(
         mission=first.mission,
@@ -182,7 +196,7 @@ def _take(steps: dict[str, Step], event: Any, at: float, successes: Mapping[str,
 
 
 def _close(step: Step | None, at: float) -> None:
-    """An operator took the component in hand: how long it would have taken cannot be known."""
+    """An operator took the component in hand: what it does from then on is no part of the boot."""
     if step is not None and step.outcome == "igniting":
         step.outcome, step.ended = "failed", at
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from razar.engine.facts import Fact, MissionSettled, MissionStopped, Transition
 from razar.engine.state import MissionState
 from razar.utils.redaction import one_line
+from razar.utils.times import utc
 
 __all__ = ["Level", "Line", "lines_of"]
 
@@ -33,7 +34,7 @@ class Line(NamedTuple):
 def lines_of(fact: Fact, mission: str, state: MissionState | None = None) -> list[Line]:
     """The lines of a fact, free of secrets and control characters.
 
-    ``state`` is the mission after the fact; it only adds when a restart is due.
+    ``state`` is the mission after the fact; it only adds when a restart is due, or a hold ends.
     """
     match fact:
         case MissionSettled(outcome="complete"):
@@ -82,7 +83,9 @@ def _transition(fact: Transition, state: MissionState | None) -> list[Line]:
         case "blocked":
             return [Line("WARN", f"{id}: blocked{error}")]
         case "held":
-            return [Line("WARN", f"{id}: held{error}")]
+            component = state.components.get(id) if state is not None else None
+            until = component.until if component is not None and component.state == "held" else None
+            return [Line("WARN", f"{id}: held{error}" + (f", until {utc(until)}" if until else ""))]
         case "skipped":
             return [Line("INFO", f"{id}: skipped{error}")]
         case "pending":

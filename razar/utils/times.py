@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import lru_cache
 
@@ -26,7 +27,8 @@ def _whole(second: float) -> str:
 def utc_micro(at: float) -> str:
     """Microseconds: ``2025-09-21T00:00:00.125000Z``."""
     try:
-        seconds, micro = divmod(round(at * 1_000_000), 1_000_000)
+        # Not a million times all of it: that product is exact to a quarter of a microsecond only.
+        seconds, micro = divmod(math.floor(at) * 1_000_000 + round(at % 1 * 1_000_000), 1_000_000)
     except (OverflowError, ValueError):
         return _UNKNOWN
     whole = utc(seconds)

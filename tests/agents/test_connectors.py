@@ -218,6 +218,15 @@ def test_the_recorded_payloads_are_sent_only_when_asked_for_and_the_cost_is_told
     assert KEY not in out + err
 
 
+def test_the_base_of_a_service_is_asked_as_a_repair_would_ask_it() -> None:
+    with serving(answering(http(COMPLETION))) as agent:
+        environ = {"KIMI2_ENDPOINT": agent.url("/v1"), "RSTAR_ENDPOINT": agent.url("")}
+        code, out, _ = check("--json", "--include-remote", **environ)
+    assert code == 0
+    assert {request.path for request in agent.requests} == {"/v1/chat/completions", "/v1/completions"}
+    assert rows(out)["kimi2"]["endpoint"] == agent.url()
+
+
 def test_another_model_is_asked_for_by_its_name_and_without_the_recorded_sampling() -> None:
     with serving(answering(http(COMPLETION))) as agent:
         environ = {"KIMI2_ENDPOINT": agent.url(), "KIMI2_MODEL": "kimi-k2.6"}
@@ -245,6 +254,7 @@ def test_a_remote_agent_that_is_not_well(answer: bytes, status: int | None, word
         found = check_all(environ, timeout=5, recordings={"Kimi2": {"model": "m"}})
     row = next(row for row in found if row.name == "kimi2")
     assert (row.status, row.http_code) == ("unhealthy", status) and words in row.hint and KEY not in row.hint
+    assert " at " not in row.hint  # Where it is has a column of its own.
     assert exit_code(found) == 1
 
 

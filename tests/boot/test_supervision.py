@@ -63,6 +63,18 @@ def test_the_stop_is_in_reverse_order_and_names_who_holds_it_up(mission: Make) -
     assert one.processes() == []
 
 
+def test_nobody_is_said_to_be_waited_for_who_has_been_started_anew(mission: Make) -> None:
+    stubborn = script("b", "trap '' TERM; echo ready; while :; do sleep 1; done", stop={"grace": "1500ms"})
+    one = mission(service("a"), stubborn).start()
+    one.wait_for_line("INFO Mission demo complete")
+    assert one.run("razar", "restart", "a").returncode == 0
+    # The look at what holds up b comes after the one at a, which was asked to stop before.
+    assert one.run("razar", "restart", "b").returncode == 0
+    assert any(line.startswith("INFO Waiting for b to stop") for line in one.log)
+    assert not any(line.startswith("INFO Waiting for a to stop") for line in one.log)
+    assert one.stop() == 0
+
+
 def test_signals_that_mean_nothing_end_nothing_and_reach_nobody(mission: Make) -> None:
     one = mission(script("a", "trap 'echo heard' USR1; echo ready; while :; do sleep 0.01; done")).start()
     pid = one.wait_for_state("a", "running")["pid"]

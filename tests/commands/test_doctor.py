@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands.mission import Folder, component, razar
+from tests.boot.mission import http_service
+from tests.commands.mission import Folder, component, razar, running
 
 WEB = component("web", "exec sleep 1000")
 
@@ -72,6 +73,14 @@ def test_a_running_mission_is_told_and_its_ports_are_its_own(shared: Folder) -> 
     assert found["state file"]["status"] == "ok"
     assert "ports" not in found
     assert "leftovers" not in found
+
+
+def test_a_port_of_what_a_killed_supervisor_has_left_is_free_for_the_next_boot(tmp_path: Path) -> None:
+    with unheard() as port, running(tmp_path, http_service("web", port)) as folder:
+        folder.kill()
+        found = rows(tmp_path)
+        assert (found["leftovers"]["status"], found.get("ports")) == ("warn", None)
+        assert folder.razar("stop").returncode == 0
 
 
 def test_taken_ports_are_named_with_their_holder(tmp_path: Path) -> None:

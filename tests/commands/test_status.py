@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -103,6 +104,19 @@ def test_a_stopped_mission_tells_how_and_when_it_ended(own: Folder) -> None:
     assert "it was stopped, after a complete boot" in done.stdout
     assert own.json("status")["ended"]["clean"] is True
     assert own.razar("status", "nobody").returncode == 2
+
+
+def test_a_mission_of_which_much_was_told_after_its_boot_is_not_said_to_have_ended_before(
+    own: Folder,
+) -> None:
+    assert own.razar("stop").returncode == 0
+    path = own.logs / "razar_state.json"
+    state = json.loads(path.read_text())
+    end = state["events"][-1]
+    path.write_text(json.dumps(state | {"events": [end | {"component": "web"}] * 99 + [end]}))
+    assert re.search(r"it was stopped [^,]+ ago", own.razar("status").stdout)
+    path.write_text(json.dumps(state | {"events": [end]}))
+    assert "it was stopped, before its boot had ended" in own.razar("status").stdout
 
 
 def test_a_killed_supervisor_is_told_and_stop_ends_what_it_left_behind(own: Folder) -> None:

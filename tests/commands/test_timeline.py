@@ -10,7 +10,9 @@ import pytest
 
 from razar.engine import events
 from razar.mission_logger import Journal, Record
+from razar.operator.mission import boot_ended
 from razar.operator.timeline import Boot, read_boot
+from razar.projections.recent_events import LIMIT
 from tests.commands.mission import Folder, razar
 
 
@@ -102,6 +104,52 @@ def test_what_never_became_healthy_ends_the_path_with_its_failure() -> None:
     assert path(found)[-1] == ("b", 8.0)
 
 
+def test_what_an_operator_releases_or_restarts_later_is_no_part_of_the_boot() -> None:
+    failed = [(0.6, events.Spawned("a", 1, 1)), (0.7, events.Exited("a", 1, 1))]
+    found = boot(
+        BEGAN,
+        *failed,
+        (50.0, events.OperatorReleased("a")),
+        *up("a", 50.1, 50.2, 2),
+        (60.0, events.OperatorReleased("b")),  # In quarantine since an earlier boot.
+        *up("b", 60.1, 60.2),
+    )
+    assert (found.seconds, [(step.id, step.outcome, step.attempts) for step in found.steps]) == (
+        pytest.approx(0.7),
+        [("a", "failed", 1)],
+    )
+
+
+def test_what_comes_after_the_end_of_the_boot_is_no_part_of_it() -> None:
+    records = tape(BEGAN, *up("a", 0.6, 1.0), *up("held", 90.0, 91.0))
+    found = read_boot(records, successes={}, dependencies=None, ended=1001.0)
+    assert found is not None
+    assert (found.seconds, [step.id for step in found.steps]) == (1.0, ["a"])
+
+
+def test_what_is_not_healthy_yet_has_taken_all_of_the_time_since() -> None:
+    records = tape(BEGAN, *up("a", 0.6, 1.0), (1.0, events.Spawned("slow", 1, 1)))
+    found = read_boot(records, successes={}, dependencies=None, now=1061.0)
+    assert found is not None
+    assert path(found) == [("preparation", 0.5), ("a", 0.5), ("slow", 60.0)]
+    stopped = boot(*((record.at - 1000, record.event) for record in records[1:] if record.event is not None),
+                   (31.0, events.ShutdownRequested("SIGINT")), (32.0, events.Exited("slow", 1, -15)))  # fmt: skip
+    assert (stopped.seconds, step(stopped, "slow").outcome) == (31.0, "igniting")
+
+
+def test_the_end_of_a_boot_is_read_from_its_snapshot() -> None:
+    end = {"step": "boot", "component": None, "status": "complete", "timestamp": 1001.5}
+    other = {"step": "probe", "component": "a", "status": "ok", "timestamp": 1002.0}
+    snapshot = {"boot_id": "boot-1", "last_boot": "1970-01-01T00:16:41Z", "events": [end, other]}
+    assert boot_ended(snapshot, "boot-1", 1000.0) == 1001.5
+    assert boot_ended(snapshot, "boot-2", 1000.0) is None
+    assert boot_ended(None, "boot-1", 1000.0) is None
+    # Before its end the last boot is the one before.
+    assert boot_ended(snapshot | {"events": [other]}, "boot-1", 1000.0) is None
+    assert boot_ended(snapshot | {"events": [other] * LIMIT}, "boot-1", 1000.0) == 1002.0
+    assert boot_ended(snapshot | {"events": [other] * LIMIT}, "boot-1", 5000.0) is None
+
+
 @pytest.mark.parametrize("meddle", [events.OperatorStopped, events.OperatorRestarted])
 def test_an_operator_who_meddles_ends_the_measurement(meddle: type[events.OperatorStopped]) -> None:
     found = boot(BEGAN, (0.6, events.Spawned("a", 1, 1)), (2.0, meddle("a")), (2.1, events.Exited("a", 1, 0)))
@@ -131,6 +179,13 @@ def test_a_real_boot(shared: Folder) -> None:
     assert [part["what"] for part in found["critical_path"]] == ["preparation", "web", "worker", "broken"]
     assert abs(sum(part["seconds"] for part in found["critical_path"]) - found["seconds"]) < 0.001
     assert abs(sum(part["percent"] for part in found["critical_path"]) - 100) < 0.5
+
+
+def test_a_real_boot_is_as_long_as_before_after_a_release(own: Folder) -> None:
+    before = own.json("timeline")
+    assert own.razar("restart", "broken").returncode == 1
+    after = own.json("timeline")
+    assert (after["seconds"], after["critical_path"]) == (before["seconds"], before["critical_path"])
 
 
 def test_without_its_configuration_the_boot_is_shown_all_the_same(shared: Folder, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 from razar.boot.options import EXIT_CODES
+from razar.config.brief import load_brief
 from razar.config.load import load_mission
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,9 @@ def test_every_command_is_known_with_its_options(page: str, words: list[str]) ->
     else:
         assert program in ("cargo", "pip", "curl", "git", "cd", "maturin", "export"), f"{page}: {words}"
         return
+    for path in arguments:
+        if OURS.fullmatch(path):
+            assert (ROOT / path).exists(), f"{page}: {path}"
     for option in arguments:
         if option.startswith("-"):
             assert re.search(rf"(?<![\w-]){re.escape(option.partition('=')[0])}(?![\w-])", shown), (
@@ -129,6 +133,12 @@ def test_the_mission_in_the_readme_is_accepted(tmp_path: Path) -> None:
     assert [component.id for component in config.components] == [
         component["id"] for component in json.loads(text)["components"]
     ]
+
+
+def test_the_example_of_a_brief_is_one_of_the_demo() -> None:
+    config = load_mission(str(ROOT / "boot_config.json"), environ={}, layers=[])
+    brief = ROOT / "examples" / "demo_brief.json"
+    assert load_brief(str(brief), [component.id for component in config.components])["open_issues"]
 
 
 def test_the_environments_in_the_readme_are_accepted(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from razar.config.model import Dependency, MissionConfig, Probe
 from razar.engine import effects, events
-from razar.engine.facts import MissionSettled, MissionStopped
+from razar.engine.facts import MissionSettled, MissionStopped, Transition
 from razar.engine.mission import anything_left, verdict
 from razar.engine.plan import compile_plan, waves
 
@@ -37,6 +37,13 @@ def test_in_sequence_the_next_starts_when_the_one_before_is_healthy() -> None:
     assert mission.asked(effects.Launch) == [effects.Launch("b", 1)]
     mission.prove("b")
     assert mission.facts[-1] == MissionSettled(outcome="complete", reason=None, at=1000.0, seconds=0.0)
+
+
+def test_the_first_change_of_a_component_counts_from_the_beginning_of_the_boot() -> None:
+    mission = Mission(component("a")).begin()
+    assert [(fact.after, fact.seconds) for fact in mission.facts if isinstance(fact, Transition)] == [
+        ("igniting", 0.0)
+    ]
 
 
 def test_in_parallel_each_starts_as_soon_as_it_may() -> None:

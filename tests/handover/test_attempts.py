@@ -120,6 +120,26 @@ async def test_a_refused_patch_is_recorded_with_its_reason_and_the_next_is_told(
     assert b"it fails without the patch too" in server.requests[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "attempts", "waits"),
+    [
+        ({"attempts": 2}, 2, [1.0, 0.0]),
+        ({"attempts": 1}, 1, [0.0]),
+        ({"environ": {"RAZAR_RSTAR_THRESHOLD": "1"}}, 2, [1.0, 0.0]),  # airstar is the last rung.
+        ({"attempts": 1, "long_task": True}, 2, [1.0, 2.0]),  # It has no end.
+    ],
+)
+async def test_nothing_is_waited_for_after_the_last_attempt(
+    tmp_path: Path, options: dict[str, Any], attempts: int, waits: list[float]
+) -> None:
+    house = House(tmp_path)
+    with Server(lambda number, body: wrong(number)) as server:
+        handovers = house.handovers(
+            Agent("kimi2", server.url), Agent("airstar", f"{server.url}/second"), **options
+        )
+        assert [(await handovers.attempt(failure())).wait for _ in range(attempts)] == waits
+
+
 async def test_an_agent_that_fails_is_recorded(tmp_path: Path, store: metrics.Store) -> None:
     house = House(tmp_path)
     with Server(lambda number, body: (503, {})) as server:

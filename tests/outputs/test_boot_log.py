@@ -16,7 +16,7 @@ from razar.projections.boot_log import BootLog
 from razar.projections.wording import lines_of
 
 from .conftest import SmallDisk
-from .support import Story, component
+from .support import BEGAN, Story, component
 
 
 def _lines(tmp_path: Path, story: Story) -> list[str]:
@@ -41,6 +41,13 @@ def test_a_boot_that_succeeds_reads_as_promised(tmp_path: Path) -> None:
     assert "[2025-09-21T00:00:00Z] INFO basic_service: started, pid 4711" in lines
     assert "[2025-09-21T00:00:00Z] INFO basic_service: healthy after 0.250 s" in lines
     assert (tmp_path / "boot_orchestrator.log").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_hold_is_told_with_its_end(tmp_path: Path) -> None:
+    story = Story(component("a")).begin(held={"a": ("upgrade", BEGAN + 3600)})
+    assert "[2025-09-21T00:00:00Z] WARN a: held: upgrade, until 2025-09-21T01:00:00Z" in _lines(
+        tmp_path, story
+    )
 
 
 def test_a_failed_component_shows_its_error_its_last_words_and_what_follows(tmp_path: Path) -> None:

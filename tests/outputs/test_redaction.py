@@ -152,6 +152,8 @@ def test_hostile_texts_of_a_megabyte_are_redacted_in_time(text: str) -> None:
 def test_forms_of_time() -> None:
     assert utc(1758412805.9) == "2025-09-21T00:00:05Z"
     assert utc_micro(1758412805.1) == "2025-09-21T00:00:05.100000Z"
+    assert utc_micro(1796052067.7930014) == "2026-11-30T15:21:07.793001Z"
+    assert utc_micro(-0.25) == "1969-12-31T23:59:59.750000Z"
     assert utc_micro(0.9999999) == "1970-01-01T00:00:01.000000Z"
     assert file_stamp(1758412805) == "2025-09-21T00-00-05Z"
     assert parse_utc("2025-09-21T00:00:05Z") == parse_utc("2025-09-21T02:00:05+02:00") == 1758412805.0

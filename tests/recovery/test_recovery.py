@@ -178,7 +178,8 @@ def test_with_no_repair_and_without_agents_a_failure_is_quarantined_at_once(tmp_
     assert FIX not in (tmp_path / "src/service.py").read_text()
 
 
-def test_a_missing_dependency_is_added_to_its_layer_which_is_built_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("says", ["component", "mission"])
+def test_a_missing_dependency_is_added_to_its_layer_which_is_built_anew(tmp_path: Path, says: str) -> None:
     wheels, folder = tmp_path / "wheels", tmp_path / "mission"
     wheels.mkdir()
     folder.mkdir()
@@ -192,7 +193,11 @@ def test_a_missing_dependency_is_added_to_its_layer_which_is_built_anew(tmp_path
     (folder / "src/service.py").write_text(
         "import humanize, time\nprint('ready', flush=True)\ntime.sleep(1000)\n"
     )
-    mission = Mission(folder, component)
+    settings = {}
+    if says == "mission":
+        del component["repair"]
+        settings["repair"] = {"approval": "auto"}
+    mission = Mission(folder, component, **settings)
     with packages.serve(wheels) as index:
         mission.environment |= {"UV_DEFAULT_INDEX": index.url(), "UV_CACHE_DIR": str(tmp_path / "cache")}
         assert mission.boot() == 0, (mission.log, mission.err)

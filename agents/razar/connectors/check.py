@@ -16,7 +16,7 @@ from agents.razar.connectors.settings import Connector, configured, metrics_url,
 from agents.razar.errors import AgentError, UnreachableError
 from agents.razar.providers import airstar, kimi2, rstar
 from agents.razar.providers.call import Provider, call
-from agents.razar.web.endpoint import parse
+from agents.razar.web.endpoint import completed, parse
 from agents.razar.web.http_post import Limits, exchange
 from razar.utils.redaction import one_line
 
@@ -194,7 +194,7 @@ def _health(status: int, name: str) -> str | None:
 
 
 def _remote(provider: Provider, payload: Any, environ: Mapping[str, str], timeout: float) -> _Verdict:
-    endpoint = environ.get(provider.endpoint_variable, "").strip()
+    endpoint = completed(environ.get(provider.endpoint_variable), provider.suffix)
     if not endpoint:
         return _Verdict(endpoint=None, fault=f"{provider.endpoint_variable} is not set", skipped=True)
     if not isinstance(payload, dict):
@@ -237,7 +237,8 @@ def _advice(error: AgentError, provider: Provider, shown: str | None) -> str:
 
 def _without(error: AgentError, shown: str | None) -> str:
     """An error's words without the endpoint, which has a column of its own."""
-    return str(error).replace(f"{shown}: ", "", 1).replace(f"{shown} ", "", 1)
+    text = str(error).replace(f" at {shown}", "", 1)
+    return text.replace(f"{shown}: ", "", 1).replace(f"{shown} ", "", 1)
 
 
 def decode_recording(data: bytes) -> dict[str, Any] | None:

@@ -35,7 +35,8 @@ Result = tuple[Agent, dict[str, Any], Any]
 class Provider(Struct, frozen=True, kw_only=True):
     """A kind of remote agent and the variables that configure it.
 
-    ``recording`` is the file of its recorded payload; ``model_variable`` names the model to ask for.
+    ``recording`` is the file of its recorded payload; ``model_variable`` names the model to ask for;
+    ``suffix`` is what a base URL lacks of a full one.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     key_variable: str
     recording: str
     model_variable: str | None = None
+    suffix: str = "/chat/completions"
 
 
 def call(

@@ -26,8 +26,6 @@ _RULES = (
 class Chat(Remote):
     """Asks ``/chat/completions``."""
 
-    suffix = "/chat/completions"
-
     def usual_model(self) -> str:
         return HOSTED_MODEL if hosted(self._target) else _OPEN_WEIGHTS
 

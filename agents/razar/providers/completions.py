@@ -30,8 +30,6 @@ _SPECIAL = re.compile(r"<\|(?=[A-Za-z_]{1,40}\|>)")
 class Completions(Remote):
     """Asks ``/completions``."""
 
-    suffix = "/completions"
-
     def usual_model(self) -> str:
         return _MODEL
 

@@ -30,14 +30,12 @@ _DROPPED = 3
 class Remote(ABC):
     """What chat completions and completions have in common. See :class:`agents.razar.agent.RepairAgent`."""
 
-    suffix: str
-
     def __init__(self, name: str, provider: Provider, environ: Mapping[str, str]) -> None:
         """Take URL, key and model from their variables. Raises ConfigurationError."""
         self.name = name
         self._provider = provider
         url = environ.get(provider.endpoint_variable)
-        self._target = parse(completed(url, self.suffix), provider.endpoint_variable)
+        self._target = parse(completed(url, provider.suffix), provider.endpoint_variable)
         self._key = checked_key(environ.get(provider.key_variable), provider)
         self.model = environ.get(provider.model_variable or "", "").strip() or self.usual_model()
         self._keys = OwnKeys([self._key])

@@ -14,6 +14,7 @@ PROVIDER = Provider(
     key_variable="RSTAR_API_KEY",
     recording="rstar_completion.json",
     model_variable="RSTAR_MODEL",
+    suffix="/completions",
 )
 
 
