@@ -160,7 +160,9 @@ fn path_length(text: &str) -> usize {
 /// An address of IPv4 or IPv6, in brackets or not, with its port.
 fn address(rest: &str) -> Option<usize> {
     if let Some(inner) = rest.strip_prefix('[') {
-        let end = ip_v6(inner).or_else(|| ip_v4(inner))?;
+        // All addresses of the machine; without brackets it is rather a path of a language.
+        let any = inner.starts_with("::]").then_some(2);
+        let end = any.or_else(|| ip_v6(inner)).or_else(|| ip_v4(inner))?;
         return inner[end..].starts_with(']').then(|| end + 2 + port(&inner[end + 1..]));
     }
     ip_v6(rest).or_else(|| ip_v4(rest).map(|end| end + port(&rest[end..])))
@@ -223,20 +225,26 @@ fn identifier(rest: &str) -> Option<usize> {
     (uuid || (length >= 7 && both)).then_some(length)
 }
 
-/// Any digits, with their sign, fraction and unit if they stand alone: "-9", "1,024 MiB", "1h2m3.5s".
+/// Any digits, with their sign, fraction and unit if they stand alone: "-9", "1,024 MiB", "1h2m3.5s", "3e-5s".
 fn number(rest: &str, starts_word: bool) -> Option<usize> {
     let sign = usize::from(starts_word && rest.starts_with(['-', '+']));
+    if sign == 1 && rest[1..].starts_with("0x") {
+        return None; // "+0x1d": what follows the sign is an identifier.
+    }
     let mut at = sign + amount(&rest[sign..])?;
     if !starts_word {
         return Some(at);
     }
+    at += exponent(&rest[at..]).unwrap_or(0);
     let tail = &rest[at..];
     match unit(tail) {
         Some(length) => at += length,
         None => {
-            let apart = tail.strip_prefix(' ').and_then(|tail| Some((tail, unit(tail)?)));
+            // NumPy writes "763. MiB".
+            let dot = usize::from(tail.starts_with(". "));
+            let apart = tail[dot..].strip_prefix(' ').and_then(|tail| Some((tail, unit(tail)?)));
             let apart = apart.filter(|(tail, length)| !one_of(ATTACHED, &tail[..*length]));
-            return Some(at + apart.map_or(0, |(_, length)| length + 1));
+            return Some(at + apart.map_or(0, |(_, length)| dot + 1 + length));
         }
     }
     while let Some(more) = amount(&rest[at..]) {
@@ -258,6 +266,12 @@ fn amount(text: &str) -> Option<usize> {
         }
     }
     Some(at)
+}
+
+fn exponent(text: &str) -> Option<usize> {
+    let power = text.strip_prefix(['e', 'E'])?;
+    let sign = usize::from(power.starts_with(['-', '+']));
+    Some(1 + sign + digits(&power[sign..], 1, 3)?)
 }
 
 /// A unit and nothing more at the start of the text.

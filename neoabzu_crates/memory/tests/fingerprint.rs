@@ -45,6 +45,8 @@ fn a_size_in_another_unit_does_not_count() {
     same("deadline exceeded after 1m30.5s", "deadline exceeded after 980ms");
     same("elapsed=1h2m3s", "elapsed=45.2s");
     same("gave up after 1 second", "gave up after 30 seconds");
+    same("cannot allocate 763. MiB for an array", "cannot allocate 1.50 GiB for an array");
+    same("diverged at lr 1.00e-05, after 3e-5s", "diverged at lr 0.001, after 12s");
     same("97.5 % of the disk", "100% of the disk");
     different("it failed after 3 h", "it failed after 3 m");
     different("4 d model", "4 h model");
@@ -54,6 +56,7 @@ fn a_size_in_another_unit_does_not_count() {
 fn an_identifier_without_letters_is_one() {
     same("No such container: 3f2a91bc0d12", "No such container: 123456789012");
     same("no checkpoint record at 0/16B3748", "no checkpoint record at 1/3000028");
+    same("main.main() +0x1d", "main.main() +0x2f");
     same("no segment 00000001000000000000001A", "no segment 000000010000000000000002");
 }
 
@@ -61,6 +64,7 @@ fn an_identifier_without_letters_is_one() {
 fn addresses_of_every_kind_are_alike() {
     same("ECONNREFUSED 127.0.0.1:5432", "ECONNREFUSED ::1:5432");
     same("read tcp [::1]:34012->[::1]:5432: reset", "read tcp 127.0.0.1:50012->10.0.0.2:5432: reset");
+    same("bind() to [::]:8080 failed", "bind() to 0.0.0.0:80 failed");
     same("link 00:1a:2b:3c:4d:5e down", "link 02:42:ac:11:00:02 down");
     same("Xid (PCI:0000:3b:00): 79", "Xid (PCI:0000:af:00): 79");
     same("device 0000:3b:00.0 fell off", "device 0001:af:00.1 fell off");
