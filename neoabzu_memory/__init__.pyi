@@ -157,7 +157,7 @@ class MemoryBundle:
         """Return the repairs of a failure that held, the most reliable first, at most 100."""
 
     def close(self) -> None:
-        """Close the file; every later call but this one raises ClosedError."""
+        """Close the file; every later call but this one raises ClosedError, or tells of it as `initialize` does."""
 
     def __enter__(self) -> MemoryBundle: ...
     def __exit__(

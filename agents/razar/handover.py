@@ -25,6 +25,7 @@ from agents.razar.steps import Steps
 from agents.razar.worth import issue_of
 from razar.config.model import Component, MissionConfig
 from razar.issues.classes import Issue
+from razar.issues.known_by import known_by
 from razar.tracing import HANDOVER, NO_SPAN, Span
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ class Handovers:
         """The name of the failure in the memory, which counts each failure once."""
         known = self._fingerprints.get(failure.component)
         if known is None or known[0] != failure.at:
-            text = issue.message if issue.name != "unknown" else failure.error
+            text = known_by(issue, failure.error, failure.tail)
             known = (failure.at, await self._memory.failed(failure.component, issue.name, text))
             self._fingerprints[failure.component] = known
         return known[1]

@@ -194,6 +194,14 @@ def test_ten_thousand_idle_connections(upstream: Servant, tmp_path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize(
+    "limits", [{"port": 70_000}, {"port": -1}, {"max_body": -1}, {"max_body": 0}, {"max_connections": 0}]
+)
+def test_a_limit_nobody_can_keep(limits: dict[str, int]) -> None:
+    with pytest.raises(crown.ConfigurationError, match=f"{next(iter(limits))}: .*expected a number from"):
+        crown.Gateway(crown.Router({"servants": [], "kimicho": False}), **limits)  # type: ignore[arg-type]
+
+
 def test_connections_beyond_the_limit_are_closed_and_counted(upstream: Servant) -> None:
     server = crown.Gateway(crown.Router({"servants": [], "kimicho": False}), max_connections=2)
     thread = threading.Thread(target=server.run)

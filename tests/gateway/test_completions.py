@@ -146,6 +146,22 @@ def test_all_down_is_one_clear_error_with_the_trail(tmp_path: Path) -> None:
         assert [(e["servant"], e["status"]) for e in error["trail"]] == [("a", 500), ("b", 503)]
 
 
+def test_who_asks_too_often_is_told_how_long_to_wait(tmp_path: Path) -> None:
+    """It is the shortest time that one of the servants named, not one of our own."""
+    with crowned(tmp_path) as (at, [first, second]):
+        limited = {"error": {"type": "rate_limit_reached_error", "message": "slow down"}}
+        first.behaviour = replies(429, limited, {"Retry-After": "40"})
+        second.behaviour = replies(429, limited, {"Retry-After": "7"})
+        with pytest.raises(openai.RateLimitError) as failed:
+            client(at).chat.completions.create(model="crown", messages=USER)
+        assert failed.value.response.headers["retry-after"] == "7"
+        second.behaviour = replies(429, limited)
+        first.behaviour = replies(429, limited)
+        with pytest.raises(openai.RateLimitError) as failed:
+            client(at).chat.completions.create(model="crown", messages=USER)
+        assert failed.value.response.headers["retry-after"] == "1"
+
+
 def test_kimicho_is_not_asked_again_for_a_client_that_has_left(tmp_path: Path) -> None:
     asked, left, answered = threading.Event(), threading.Event(), threading.Event()
 

@@ -71,6 +71,8 @@ def test_a_stream_that_never_begins_goes_to_another(tmp_path: Path) -> None:
         (b"retry: 1000\n\n", ERROR),
         (b": PROCESSING\n\n",),
         (b": PROCESSING\n\n", ERROR.rstrip()),
+        (b"data: Internal Server Error\n\n", DONE),
+        (b"<html>",),
         (event({"content": "one"}) + ERROR, DONE),
         (DONE,),
         (b": " + b"x" * 1000 + b"\n",) * 100,

@@ -162,3 +162,17 @@ async def test_the_real_memory_remembers_a_repair_across_processes(tmp_path: Pat
         assert attempt and attempt.agent == "memory"
         await handovers.settle(attempt, True)
     assert house.app.read_text() == FIXED
+
+
+async def test_another_failure_of_no_known_class_is_another_failure(tmp_path: Path) -> None:
+    """Both end with the same exit code; only the log tells them apart."""
+    house, memory = House(tmp_path), FileMemory(tmp_path / "memory.json")
+    error = "exited with code 1 before it was healthy"
+    with Server(lambda number, body: (503, {})) as server:
+        handovers = house.handovers(Agent("kimi2", server.url), memory=lambda: memory)
+        names = []
+        for at, last in enumerate(("store.NoQuorum: 2 of 3 are gone", "store.NoSpace: 5 bytes are left")):
+            tail = ("Traceback (most recent call last):", '  File "/srv/a.py", line 3, in <module>', last)
+            attempt = await handovers.attempt(failure(at=float(at), error=error, tail=tail))
+            names.append(attempt.fingerprint)
+    assert names[0] != names[1]

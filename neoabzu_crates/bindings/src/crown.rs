@@ -211,12 +211,12 @@ impl Gateway {
         py: Python<'_>,
         router: &Router,
         host: &str,
-        port: u16,
+        port: i64,
         token: Option<String>,
-        max_body: usize,
+        max_body: i64,
         header_timeout: f64,
         body_timeout: f64,
-        max_connections: u32,
+        max_connections: i64,
         grace: f64,
         probe_interval: f64,
     ) -> PyResult<Gateway> {
@@ -225,6 +225,12 @@ impl Gateway {
                 unusable(py, vec![format!("{name}: expected a number of seconds above 0, at most a day")])
             })
         };
+        let whole = |name: &str, value: i64, least: u16, most: u32| {
+            u32::try_from(value).ok().filter(|value| (u32::from(least)..=most).contains(value)).ok_or_else(
+                || unusable(py, vec![format!("{name}: {value}: expected a number from {least} to {most}")]),
+            )
+        };
+        let port = whole("port", port, 0, u32::from(u16::MAX))? as u16;
         let token = token.map(Secret::new);
         if token.as_ref().is_some_and(|token| !token.fits_header()) {
             return Err(unusable(
@@ -234,10 +240,10 @@ impl Gateway {
         }
         let settings = Settings {
             token,
-            max_body,
+            max_body: whole("max_body", max_body, 1, u32::MAX)? as usize,
             header_timeout: limit("header_timeout", header_timeout)?,
             body_timeout: limit("body_timeout", body_timeout)?,
-            max_connections: max_connections.max(1) as usize,
+            max_connections: whole("max_connections", max_connections, 1, u32::MAX)? as usize,
             grace: limit("grace", grace)?,
             probe_interval: limit("probe_interval", probe_interval)?,
             tracer: wanted(py).then(|| Arc::new(Spans) as Arc<dyn Tracer>),

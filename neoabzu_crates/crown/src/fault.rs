@@ -1,6 +1,7 @@
 //! Why there is no answer, told once for Python, HTTP and logs alike.
 
 use std::fmt;
+use std::time::Duration;
 
 use neoabzu_kimicho::Kind;
 use serde_json::{Value, json};
@@ -14,8 +15,8 @@ pub enum Fault {
     Invalid { status: u16, code: &'static str, message: String },
     /// A policy, or a servant, refused the request.
     Refused { status: u16, code: String, message: String },
-    /// Everybody who could be asked failed.
-    Exhausted { kind: Kind, message: String, trail: Vec<Tried> },
+    /// Everybody who could be asked failed. `wait` is the shortest time after which one of them said to come again.
+    Exhausted { kind: Kind, message: String, trail: Vec<Tried>, wait: Option<Duration> },
 }
 
 impl Fault {
@@ -37,6 +38,16 @@ impl Fault {
                 Kind::Timeout => 504,
                 _ => 502,
             },
+        }
+    }
+
+    /// After how many seconds it may be worth while to ask again, if it may be at all (`Retry-After`).
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Fault::Exhausted { wait, .. } if matches!(self.status(), 429 | 503) => {
+                Some(wait.map_or(1, |wait| wait.as_secs_f64().ceil().max(1.0) as u64))
+            }
+            _ => None,
         }
     }
 

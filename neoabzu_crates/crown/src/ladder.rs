@@ -29,6 +29,7 @@ pub struct Ladder {
     trail: Vec<Tried>,
     last: Option<(Kind, String)>,
     kinds: Vec<Kind>,
+    wait: Option<Duration>,
     began: Instant,
     end: Instant,
 }
@@ -37,7 +38,7 @@ impl Ladder {
     pub fn new(decision: Decision, began: Instant, limit: Duration) -> Ladder {
         let end = began + limit;
         let (tried, trail, kinds) = (Vec::new(), Vec::new(), Vec::new());
-        Ladder { decision, tried, kimicho_tried: false, trail, last: None, kinds, began, end }
+        Ladder { decision, tried, kimicho_tried: false, trail, last: None, kinds, wait: None, began, end }
     }
 
     /// Chooses whom to ask next: a healthy servant of the rule's choice, a healthy one of the others,
@@ -90,6 +91,7 @@ impl Ladder {
         let (message, status) = (Some(error.message.clone()), error.status);
         self.trail.push(Tried { error: message, status, ..tried(error.kind.name()) });
         self.kinds.push(error.kind);
+        self.wait = self.wait.into_iter().chain(error.retry_after).min();
         self.last = Some((error.kind, error.message.clone()));
         if error.kind == Kind::Refused {
             let code = error.code.clone().unwrap_or_else(|| "refused".to_owned());
@@ -114,13 +116,14 @@ impl Ladder {
                 kind: Kind::Configuration,
                 message: message.to_owned(),
                 trail: self.trail,
+                wait: None,
             };
         };
         // One kind for all of them only if it is true of all of them.
         let kind = if self.kinds.iter().all(|kind| *kind == last) { last } else { Kind::Upstream };
         let late = if now >= self.end { ", and the time is up" } else { "" };
         let message = format!("none of {} answered{late}; last: {message}", self.trail.len());
-        Fault::Exhausted { kind, message, trail: self.trail }
+        Fault::Exhausted { kind, message, trail: self.trail, wait: self.wait }
     }
 
     /// What is told beside an answer.

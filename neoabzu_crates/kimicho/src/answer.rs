@@ -123,7 +123,9 @@ fn take_marked_calls(message: &mut Map<String, Value>) -> Result<(), Error> {
             markers::cut(text)
         } else {
             markers::extract(text, calls.len())?.map(|found| {
-                calls.extend(found.calls);
+                // Thought of first and then made, it is one call: two cannot have one id.
+                let new = found.calls.into_iter().filter(|call| !calls.contains(call)).collect::<Vec<_>>();
+                calls.extend(new);
                 found.text
             })
         };
@@ -153,6 +155,7 @@ mod tests {
             json!({"message": {"content": MARKED}}),
             json!({"text": MARKED, "finish_reason": "stop"}),
             json!({"message": {"content": "", "reasoning_content": format!("hm {MARKED}")}}),
+            json!({"message": {"content": MARKED, "reasoning_content": format!("hm {MARKED}")}}),
             json!({"message": {"content": null, "tool_calls": [{"function": {"name": "fix", "arguments": {"a": 1}}}]}}),
             json!({"message": {"content": "so <|tool_calls_section_begin|>", "tool_calls": [{"id": "functions.fix:0", "function": {"name": "fix", "arguments": "{\"a\":1}"}}]}}),
             json!({"message": {"content": "so<|tool_call_section_end|>", "tool_calls": [{"id": "functions.fix:0", "function": {"name": "fix", "arguments": "{\"a\":1}"}}]}}),

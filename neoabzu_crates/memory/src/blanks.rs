@@ -1,20 +1,22 @@
 //! What is different in an error text the next time, and the blanks that take its place.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
+
+use crate::times::time;
 
 /// Characters that are looked at for the end of a quoted path.
 const MAX_PATH: usize = 4096;
 /// Characters of a URL's scheme, and of an IPv6 address.
 const MAX_SCHEME: usize = 16;
 const MAX_ADDRESS: usize = 45;
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-/// Units that are blanked with the number they are attached to.
-const UNITS: [&str; 26] = [
-    "ns", "us", "µs", "μs", "ms", "s", "m", "h", "d", "B", "K", "M", "G", "kB", "KB", "MB", "GB", "TB",
-    "KiB", "MiB", "GiB", "TiB", "Ki", "Mi", "Gi", "%",
-];
+/// Units that are blanked with the number they are attached to. A program takes the one that fits the size: a
+/// want of 20.00 MiB is one of 1.50 GiB the next time.
+const UNITS: &str = "ns us µs μs ms s m h d % B K M G kB KB MB GB TB KiB MiB GiB TiB Ki Mi Gi byte bytes sec secs \
+    second seconds min mins minute minutes hour hours day days millisecond milliseconds microsecond microseconds \
+    nanosecond nanoseconds";
+/// Those that may be words of their own or mean something else where a blank is before them.
+const ATTACHED: &str = "us m h d K M G min B";
 
 /// The error text with everything blanked that is different the next time. Takes time in proportion to the text.
 pub fn normalise(error: &str) -> String {
@@ -26,7 +28,8 @@ pub fn normalise(error: &str) -> String {
     let mut no_path = usize::MAX;
     while let Some(letter) = rest.chars().next() {
         let taken = if letter.is_whitespace() || letter.is_control() {
-            if !out.ends_with(' ') {
+            // The kernel's log fills its times up: "[   12.5]".
+            if !out.ends_with([' ', '[']) {
                 out.push(' ');
             }
             letter.len_utf8()
@@ -52,7 +55,9 @@ fn variable(rest: &str, before: Option<char>, no_path: &mut usize) -> Option<(&'
             .or_else(|| time(rest).map(|length| ("<time>", length)))
             .or_else(|| path(rest, before, no_path).map(|length| ("<path>", length)))
             .or_else(|| address(rest).map(|length| ("<address>", length)))
-            .or_else(|| identifier(rest).map(|length| ("<hex>", length)));
+            .or_else(|| hardware(rest).map(|length| ("<number>", length)))
+            // No blank of its own: a word of hexadecimal digits may have no letters among them the next time.
+            .or_else(|| identifier(rest).map(|length| ("<number>", length)));
         if found.is_some() {
             return found;
         }
@@ -78,11 +83,11 @@ fn uncoloured(text: &str) -> Cow<'_, str> {
 }
 
 /// Bytes at the start for which the test holds.
-fn run(text: &str, test: impl Fn(u8) -> bool) -> usize {
+pub(crate) fn run(text: &str, test: impl Fn(u8) -> bool) -> usize {
     text.bytes().take_while(|byte| test(*byte)).count()
 }
 
-fn digits(text: &str, least: usize, most: usize) -> Option<usize> {
+pub(crate) fn digits(text: &str, least: usize, most: usize) -> Option<usize> {
     let found = run(text, |byte| byte.is_ascii_digit());
     (least..=most).contains(&found).then_some(found)
 }
@@ -100,87 +105,8 @@ fn url(rest: &str) -> Option<usize> {
     Some(scheme + 3 + after[..end].trim_end_matches(['.', ':', '!', '?']).len())
 }
 
-/// Dates and times of day, in the forms of ISO 8601, RFC 2822, syslog and web server logs.
-fn time(rest: &str) -> Option<usize> {
-    let mut length = iso_date(rest).or_else(|| named_date(rest)).or_else(|| clock(rest))?;
-    // What follows a date or a time belongs to it: "2025-09-21T00:00:05.123Z", "Sep 21 00:00:05 2025".
-    loop {
-        let tail = &rest[length..];
-        let gap = run(tail, |byte| matches!(byte, b' ' | b'T' | b':' | b',')).min(2);
-        let next = &tail[gap..];
-        let more = clock(next).or_else(|| iso_date(next)).or_else(|| zone(next)).or_else(|| {
-            let year = digits(next, 4, 4)?;
-            (gap == 1 && tail.starts_with(' ') && !next[year..].starts_with([':', '.'])).then_some(year)
-        });
-        match more {
-            Some(more) => length += gap + more,
-            None => return Some(length),
-        }
-    }
-}
-
-fn iso_date(text: &str) -> Option<usize> {
-    let year = digits(text, 4, 4)?;
-    let separator = *text.as_bytes().get(year).filter(|byte| matches!(byte, b'-' | b'/'))?;
-    let month = digits(text.get(year + 1..)?, 1, 2)?;
-    let second = year + 1 + month;
-    if *text.as_bytes().get(second)? != separator {
-        return None;
-    }
-    Some(second + 1 + digits(text.get(second + 1..)?, 1, 2)?)
-}
-
-/// "Mon, 21 Sep 2025", "Sep 21", "21/Sep/2025".
-fn named_date(text: &str) -> Option<usize> {
-    let named = |text: &str, names: &[&str]| -> Option<usize> {
-        let word = run(text, |byte| byte.is_ascii_alphabetic());
-        let short = text.get(..3).filter(|_| word >= 3)?;
-        names.contains(&short).then_some(word)
-    };
-    let gap = |text: &str| run(text, |byte| matches!(byte, b' ' | b',' | b'/' | b'-' | b'.'));
-    let mut at = 0;
-    if let Some(day) = named(text, &DAYS) {
-        at = day + gap(&text[day..]);
-    }
-    if let Some(month) = named(&text[at..], &MONTHS) {
-        at += month;
-        at += gap(&text[at..]);
-        return Some(at + digits(&text[at..], 1, 2)?);
-    }
-    let day = at + digits(&text[at..], 1, 2)?;
-    let after = day + gap(&text[day..]);
-    let month = (after > day).then(|| named(&text[after..], &MONTHS))??;
-    let year = after + month + gap(&text[after + month..]);
-    Some(year + digits(&text[year..], 4, 4).or_else(|| digits(&text[year..], 2, 2))?)
-}
-
-/// "00:00:05", with a fraction or not.
-fn clock(text: &str) -> Option<usize> {
-    let mut at = digits(text, 1, 2)?;
-    for _ in 0..2 {
-        at = text[at..].starts_with(':').then_some(at + 1)?;
-        at += digits(&text[at..], 2, 2)?;
-    }
-    let fraction = run(&text[at..], |byte| matches!(byte, b'.' | b','));
-    if fraction == 1 {
-        at += digits(&text[at + 1..], 1, 9).map_or(0, |length| length + 1);
-    }
-    Some(at)
-}
-
-fn zone(text: &str) -> Option<usize> {
-    if let Some(name) = ["UTC", "GMT", "Z"].into_iter().find(|name| text.starts_with(name)) {
-        let ends = !text[name.len()..].starts_with(|letter: char| letter.is_alphanumeric());
-        return ends.then_some(name.len());
-    }
-    let hours = 1 + digits(text.strip_prefix(['+', '-'])?, 2, 4)?;
-    if hours == 3 && text[3..].starts_with(':') {
-        return Some(4 + digits(&text[4..], 2, 2)?);
-    }
-    Some(hours)
-}
-
-/// "/srv/x.py", "./x", "~/x", "C:\x", and in quotes also with blanks; "razar/boot.py" but not "and/or".
+/// "/srv/x.py", "./x", "~/x", "C:\x", and in quotes also with blanks; "razar/boot.py" but not "and/or", nor the name
+/// of a model, "Qwen/Qwen2.5-7B".
 fn path(rest: &str, before: Option<char>, no_path: &mut usize) -> Option<usize> {
     if before.is_some_and(|letter| matches!(letter, '<' | '/' | '.' | '-' | '\\')) {
         return None;
@@ -206,11 +132,18 @@ fn path(rest: &str, before: Option<char>, no_path: &mut usize) -> Option<usize> 
     let length = path_length(rest);
     let (folder, file) = rest[..length].rsplit_once('/').unwrap_or(("", ""));
     let has_letters = rest[..length].contains(|letter: char| letter.is_alphabetic());
-    if has_letters && !folder.is_empty() && (folder.contains('/') || file.contains('.')) {
+    if has_letters && !folder.is_empty() && (folder.contains('/') || has_suffix(file)) {
         return Some(length);
     }
     *no_path = rest.len() - length;
     None
+}
+
+/// Whether it ends as the name of a file does.
+fn has_suffix(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, suffix)| {
+        suffix.starts_with(|letter: char| letter.is_ascii_alphabetic()) && suffix.len() <= 8
+    })
 }
 
 fn is_path_letter(letter: char) -> bool {
@@ -224,8 +157,28 @@ fn path_length(text: &str) -> usize {
     text[..end].trim_end_matches('.').len()
 }
 
-/// IPv6; the dots and digits of IPv4 count as a number.
+/// An address of IPv4 or IPv6, in brackets or not, with its port.
 fn address(rest: &str) -> Option<usize> {
+    if let Some(inner) = rest.strip_prefix('[') {
+        // All addresses of the machine; without brackets it is rather a path of a language.
+        let any = inner.starts_with("::]").then_some(2);
+        let end = any.or_else(|| ip_v6(inner)).or_else(|| ip_v4(inner))?;
+        return inner[end..].starts_with(']').then(|| end + 2 + port(&inner[end + 1..]));
+    }
+    ip_v6(rest).or_else(|| ip_v4(rest).map(|end| end + port(&rest[end..])))
+}
+
+fn port(rest: &str) -> usize {
+    rest.strip_prefix(':').and_then(|rest| digits(rest, 1, 5)).map_or(0, |length| length + 1)
+}
+
+fn ip_v4(rest: &str) -> Option<usize> {
+    let length = run(rest, |byte| byte.is_ascii_digit() || byte == b'.');
+    let text = rest[..length].trim_end_matches('.');
+    text.parse::<Ipv4Addr>().is_ok().then_some(text.len())
+}
+
+fn ip_v6(rest: &str) -> Option<usize> {
     let near = &rest.as_bytes()[..rest.len().min(MAX_ADDRESS + 2)];
     let length = near.iter().take_while(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte)).count();
     let text = rest[..length].trim_end_matches([':', '.']);
@@ -235,6 +188,20 @@ fn address(rest: &str) -> Option<usize> {
         && text.contains(|letter: char| letter.is_ascii_digit())
         && !rest[text.len()..].starts_with(|letter: char| letter.is_alphanumeric() || letter == '_');
     is_address.then_some(text.len())
+}
+
+/// Where a device is: on the network "02:42:ac:11:00:02", on the PCI bus "0000:3b:00.0" or "0000:3b:00".
+fn hardware(rest: &str) -> Option<usize> {
+    const FORMS: [&str; 3] = ["xx:xx:xx:xx:xx:xx", "xxxx:xx:xx.x", "xxxx:xx:xx"];
+    let fits = |form: &&str| {
+        rest.len() >= form.len()
+            && form.bytes().zip(rest.bytes()).all(|(form, byte)| match form {
+                b'x' => byte.is_ascii_hexdigit(),
+                mark => byte == mark,
+            })
+            && !rest[form.len()..].starts_with(|letter: char| letter.is_alphanumeric() || letter == ':')
+    };
+    FORMS.into_iter().find(fits).map(str::len)
 }
 
 /// "0x7f3a", UUIDs, and words of at least seven hexadecimal digits of both kinds.
@@ -258,22 +225,61 @@ fn identifier(rest: &str) -> Option<usize> {
     (uuid || (length >= 7 && both)).then_some(length)
 }
 
-/// Any digits, with their sign, fraction and unit if they stand alone.
+/// Any digits, with their sign, fraction and unit if they stand alone: "-9", "1,024 MiB", "1h2m3.5s", "3e-5s".
 fn number(rest: &str, starts_word: bool) -> Option<usize> {
     let sign = usize::from(starts_word && rest.starts_with(['-', '+']));
-    let mut at = sign + digits(&rest[sign..], 1, usize::MAX)?;
-    while rest[at..].starts_with(['.', ',', '_']) {
-        match digits(&rest[at + 1..], 1, usize::MAX) {
+    if sign == 1 && rest[1..].starts_with("0x") {
+        return None; // "+0x1d": what follows the sign is an identifier.
+    }
+    let mut at = sign + amount(&rest[sign..])?;
+    if !starts_word {
+        return Some(at);
+    }
+    at += exponent(&rest[at..]).unwrap_or(0);
+    let tail = &rest[at..];
+    match unit(tail) {
+        Some(length) => at += length,
+        None => {
+            // NumPy writes "763. MiB".
+            let dot = usize::from(tail.starts_with(". "));
+            let apart = tail[dot..].strip_prefix(' ').and_then(|tail| Some((tail, unit(tail)?)));
+            let apart = apart.filter(|(tail, length)| !one_of(ATTACHED, &tail[..*length]));
+            return Some(at + apart.map_or(0, |(_, length)| dot + 1 + length));
+        }
+    }
+    while let Some(more) = amount(&rest[at..]) {
+        match unit(&rest[at + more..]) {
+            Some(length) => at += more + length,
+            None => break,
+        }
+    }
+    Some(at)
+}
+
+/// Digits, with marks among them.
+fn amount(text: &str) -> Option<usize> {
+    let mut at = digits(text, 1, usize::MAX)?;
+    while text[at..].starts_with(['.', ',', '_']) {
+        match digits(&text[at + 1..], 1, usize::MAX) {
             Some(more) => at += 1 + more,
             None => break,
         }
     }
-    if starts_word {
-        let tail = &rest[at..];
-        let unit = tail.find(|letter: char| !letter.is_alphabetic() && letter != '%').unwrap_or(tail.len());
-        if UNITS.contains(&&tail[..unit]) {
-            at += unit;
-        }
-    }
     Some(at)
+}
+
+fn exponent(text: &str) -> Option<usize> {
+    let power = text.strip_prefix(['e', 'E'])?;
+    let sign = usize::from(power.starts_with(['-', '+']));
+    Some(1 + sign + digits(&power[sign..], 1, 3)?)
+}
+
+/// A unit and nothing more at the start of the text.
+fn unit(text: &str) -> Option<usize> {
+    let end = text.find(|letter: char| !letter.is_alphabetic() && letter != '%').unwrap_or(text.len());
+    one_of(UNITS, &text[..end]).then_some(end)
+}
+
+fn one_of(words: &str, word: &str) -> bool {
+    words.split(' ').any(|one| one == word)
 }

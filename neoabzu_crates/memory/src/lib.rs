@@ -20,6 +20,7 @@ mod search;
 mod store;
 mod survey;
 mod tiers;
+mod times;
 mod update;
 mod word_counts;
 mod words;

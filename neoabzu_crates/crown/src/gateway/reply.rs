@@ -31,8 +31,8 @@ pub fn error(status: u16, code: &str, message: &str) -> Response {
 
 pub fn fault(fault: &Fault) -> Response {
     let mut response = json(fault.status(), &fault.body());
-    if fault.status() == 503 || fault.status() == 429 {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = fault.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }

@@ -131,14 +131,18 @@ impl Upstream {
                     Ok(data) => (lines.feed(&data).map_err(|fault| malformed(servant, fault))?, false),
                     Err(_) => continue,
                 },
-                None | Some(Err(_)) => (lines.finish(), true),
+                None => (lines.finish(), true),
+                Some(Err(_)) => match lines.finish() {
+                    Piece { end: None, .. } => return Err(broken(servant)),
+                    piece => (piece, true),
+                },
             };
             match &piece.end {
                 Some(End::Failed(said)) => {
                     return Err(malformed(servant, &format!("the stream begins with an error: {said}")));
                 }
                 Some(End::Done) if !piece.says => return Err(malformed(servant, "the stream says nothing")),
-                None if last => return Err(broken(servant)),
+                None if last => return Err(malformed(servant, "the stream ends before it says anything")),
                 _ => {}
             }
             if piece.says {
