@@ -88,7 +88,7 @@ def test_too_many_open_files_are_no_fault_of_a_servant(tmp_path: Path) -> None:
         config = {"servants": [{"name": "a", "url": one.url}], "kimicho": False}
         at = stack.enter_context(gateway(tmp_path, config, prefix=low))
         asking = stack.enter_context(httpx.Client())
-        asking.get(f"{at.url}/healthz")
+        until_sync(lambda: asking.get(f"{at.url}/readyz").is_success)
         with ExitStack() as flood:
             for _ in range(150):
                 flood.enter_context(socket.create_connection(("127.0.0.1", at.port), timeout=10))
@@ -175,6 +175,9 @@ def test_a_servant_that_was_never_heard_is_not_ready(tmp_path: Path) -> None:
                     503,
                     {"gone": False, "silent": False},
                 )
+            metrics = httpx.get(f"{at.url}/metrics").text
+            for name in ("gone", "silent"):
+                assert f'crown_servant_healthy{{servant="{name}"}} 0' in metrics
             mute.accept()[0].close()
         there = {"name": "there", "url": one.url}
         with gateway(tmp_path, {"servants": [gone, silent, there], "kimicho": False}) as at:

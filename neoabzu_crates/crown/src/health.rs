@@ -48,6 +48,11 @@ impl Health {
         self.state().down_until.is_none()
     }
 
+    /// Whether it was heard, and nothing is known against it since.
+    pub fn ready(&self) -> bool {
+        self.healthy() && self.last_heard().is_some()
+    }
+
     pub fn under_way(&self) -> u32 {
         self.under_way.load(Ordering::Relaxed)
     }

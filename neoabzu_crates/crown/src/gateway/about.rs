@@ -32,10 +32,7 @@ pub async fn healthz() -> Response {
 /// `GET /readyz`: there is somebody to ask. A servant has to have been heard for that, by a look or a request.
 pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let servants = shared.router.config().servants.iter().enumerate();
-    let ready = |index| {
-        let health = shared.router.health(index);
-        health.healthy() && health.last_heard().is_some()
-    };
+    let ready = |index| shared.router.health(index).ready();
     let health: Map<String, Value> =
         servants.map(|(index, servant)| (servant.name.clone(), ready(index).into())).collect();
     let kimicho = shared.router.kimicho().is_some();

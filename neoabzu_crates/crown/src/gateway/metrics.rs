@@ -76,7 +76,7 @@ impl Metrics {
         );
         registry.register(
             "servant_healthy",
-            "1 unless the servant is left alone for its failures",
+            "1 if the servant was heard, as in /readyz, and is not left alone for its failures",
             metrics.healthy.clone(),
         );
         registry.register(
@@ -121,7 +121,7 @@ impl Metrics {
         for (index, servant) in router.config().servants.iter().enumerate() {
             let label = Servant { servant: servant.name.clone() };
             let health = router.health(index);
-            self.healthy.get_or_create(&label).set(i64::from(health.healthy()));
+            self.healthy.get_or_create(&label).set(i64::from(health.ready()));
             self.under_way.get_or_create(&label).set(i64::from(health.under_way()));
             if let Some(latency) = health.latency() {
                 self.latency.get_or_create(&label).set(latency);
