@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx2 as httpx
@@ -36,6 +37,23 @@ def test_a_stream(tmp_path: Path) -> None:
         assert "".join(chunk.delta.content or "" for chunk in chunks) == "one two three"
         assert chunks[-1].finish_reason == "stop"
         assert first.requests[0][2]["stream"] is True
+
+
+def test_the_first_event_of_a_stream_tells_who_was_tried(tmp_path: Path) -> None:
+    with crowned(tmp_path) as (at, [first, second]):
+        first.behaviour, second.behaviour = fails(500), streams("one ", "two")
+        stream = client(at).chat.completions.create(model="crown", messages=USER, stream=True)
+        chunks = list(stream)
+        told, *others = [(chunk.model_extra or {}).get("crown") for chunk in chunks]
+        assert stream.response.headers["x-crown-servant"] == told["servant"] == "b"
+        assert (told["model"], told["source"], set(others)) == ("model-b", "servant", {None})
+        assert [(tried["servant"], tried["outcome"]) for tried in told["trail"]] == [
+            ("a", "upstream"),
+            ("b", "answered"),
+        ]
+        second.behaviour = says("whole")
+        whole = client(at).chat.completions.create(model="crown", messages=USER)
+        assert told.keys() == (whole.model_extra or {})["crown"].keys()
 
 
 def test_a_stream_that_is_cut_ends_with_an_error(tmp_path: Path) -> None:
@@ -102,7 +120,7 @@ def test_what_comes_before_an_answer_is_passed_on(tmp_path: Path) -> None:
     with crowned(tmp_path, count=1) as (at, [first]):
         first.behaviour = sends(*pieces)
         answer = httpx.post(f"{at.url}/v1/chat/completions", json={"messages": USER, "stream": True})
-        assert answer.content == b"".join(pieces)
+        assert re.sub(rb'"crown":\{.*\},(?="id")', b"", answer.content) == b"".join(pieces)
 
 
 def test_an_error_within_a_stream_is_a_failure_and_shows_no_key(tmp_path: Path) -> None:

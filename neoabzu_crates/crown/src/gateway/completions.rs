@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::chunks::as_events;
+use super::envelope::with_envelope;
 use super::reply::{error, fault, text};
 use super::stream::Flow;
 use super::upstream::Opened;
@@ -143,8 +144,10 @@ async fn climb(
                         let (name, model) = (&servant.name, &servant.model);
                         return Ok(whole(&ladder, request, answer, name, model, "servant"));
                     }
-                    Ok(Opened::Events { first, lines, body }) => {
+                    Ok(Opened::Events { mut first, lines, body }) => {
                         request.trace.set("crown.servant", &servant.name);
+                        let crown = ladder.envelope(&servant.name, &servant.model, "servant", Instant::now());
+                        first.lines = with_envelope(first.lines, &crown);
                         let flow = Flow {
                             name: servant.name.clone(),
                             first: Some(first),

@@ -136,7 +136,7 @@ impl Lines {
 }
 
 /// The contents of a `data:` line. The first line may begin with a byte order mark.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
+pub fn data_of(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     line.strip_prefix(b"data:").map(<[u8]>::trim_ascii)
 }

@@ -5,6 +5,7 @@ mod answer;
 mod chunks;
 mod completions;
 mod connect;
+mod envelope;
 mod lines;
 mod link;
 mod metrics;
