@@ -52,7 +52,11 @@ def test_a_plain_answer(tmp_path: Path) -> None:
 
 def test_the_models(tmp_path: Path) -> None:
     with crowned(tmp_path) as (at, [first, second]):
-        assert [model.id for model in client(at).models.list()] == ["crown", "a", "b"]
+        listed = list(client(at).models.list())
+        assert [model.id for model in listed] == ["crown", "a", "b"]
+        assert [client(at).models.retrieve(model.id) for model in listed] == listed
+        with pytest.raises(openai.NotFoundError, match="no model of this name"):
+            client(at).models.retrieve("org/none-such")
         for name in ("b", "model-b"):
             client(at).chat.completions.create(model=name, messages=USER)
         assert (len(first.requests), len(second.requests)) == (0, 2)

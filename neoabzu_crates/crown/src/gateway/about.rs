@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -14,14 +14,25 @@ use crate::request::ROUTED;
 
 /// `GET /v1/models`.
 pub async fn models(State(shared): State<Arc<Shared>>) -> Response {
+    reply(200, &json!({"object": "list", "data": entries(&shared)}))
+}
+
+/// `GET /v1/models/NAME`.
+pub async fn model(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response {
+    match entries(&shared).into_iter().find(|entry| entry["id"] == name.as_str()) {
+        Some(entry) => reply(200, &entry),
+        None => error(404, "model_not_found", "there is no model of this name; /v1/models lists them"),
+    }
+}
+
+fn entries(shared: &Shared) -> Vec<Value> {
     let config = shared.router.config();
     let servants = config.servants.iter().map(|servant| (servant.name.as_str(), "servant"));
     let kimicho = config.kimicho.iter().map(|_| ("kimicho", "kimicho"));
     let routed = ROUTED[..1].iter().map(|name| (*name, "crown"));
-    let entries = routed.chain(servants).chain(kimicho).map(
-        |(id, owner)| json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner}),
-    );
-    reply(200, &json!({"object": "list", "data": entries.collect::<Vec<Value>>()}))
+    let entry =
+        |(id, owner)| json!({"id": id, "object": "model", "created": shared.started, "owned_by": owner});
+    routed.chain(servants).chain(kimicho).map(entry).collect()
 }
 
 /// `GET /healthz`: this process answers.

@@ -28,6 +28,7 @@ impl Paths {
         let others = axum::Router::new()
             .route(COMPLETIONS, any(about::not_this_way))
             .route("/v1/models", get(about::models))
+            .route("/v1/models/{*name}", get(about::model))
             .route("/healthz", get(about::healthz))
             .route("/readyz", get(about::readyz))
             .route("/metrics", get(about::metrics))
