@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -69,55 +71,47 @@ class Attempts(MissionLock):
         return super().restore()
 
 
-async def test_a_new_lock_that_others_hold_for_a_moment_is_waited_for(tmp_path: Path) -> None:
-    """A second boot before it is refused, say, or a command that looks who has it."""
+@asynccontextmanager
+async def moved(tmp_path: Path) -> AsyncIterator[tuple[LogsGuard, Attempts, list[str], TextIO]]:
+    """A guard whose logs folder was moved, and a new lock that somebody holds: until the file is closed."""
     logs = tmp_path / "logs"
     logs.mkdir()
     lock = Attempts(str(logs / "razar.lock"))
     lock.acquire()
     told: list[str] = []
-    renewed: list[bool] = []
 
-    async def renew(moved: bool) -> None:
-        renewed.append(moved)
+    async def renew(_: bool) -> None:
+        told.append("renewed")
 
     guard = LogsGuard(str(logs), lock, renew=renew, say=lambda _, text: told.append(text))
     logs.rename(tmp_path / "trash")
     logs.mkdir()
     with (logs / "razar.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
+        yield guard, lock, told, other
+    await guard.close()
+    lock.release()
+
+
+async def test_a_new_lock_that_others_hold_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """A second boot before it is refused, say, or a command that looks who has it."""
+    async with moved(tmp_path) as (guard, lock, told, other):
         with pytest.raises(AlreadyRunningError) as refused:
-            MissionLock(str(logs / "razar.lock")).acquire()
+            MissionLock(str(tmp_path / "logs" / "razar.lock")).acquire()
         assert refused.value.pid == os.getpid()
         guard.start()
         await until(lambda: lock.number > 1)
-        assert renewed == [] and told == []
-    await until(lambda: told)
-    assert renewed == [True] and "are made anew" in told[0]
-    await guard.close()
-    lock.release()
+        assert told == []
+        other.close()
+        await until(lambda: len(told) == 2)
+        assert told[0] == "renewed" and "are made anew" in told[1]
 
 
 async def test_a_new_lock_that_others_keep_is_told(tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    lock = MissionLock(str(logs / "razar.lock"))
-    lock.acquire()
-    told: list[str] = []
-
-    async def renew(_: bool) -> None:
-        raise AssertionError
-
-    guard = LogsGuard(str(logs), lock, renew=renew, say=lambda _, text: told.append(text))
-    logs.rename(tmp_path / "trash")
-    logs.mkdir()
-    with (logs / "razar.lock").open("w") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    async with moved(tmp_path) as (guard, _, told, _other):
         guard.start()
         await until(lambda: told)
-    assert "is not the folder it was, and another process holds its lock now" in told[0]
-    await guard.close()
-    lock.release()
+        assert "is not the folder it was, and another process holds its lock now" in told[0]
 
 
 def test_a_mission_whose_logs_were_moved_holds_both_folders(mission: Make) -> None:
