@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-__all__ = ["Behaviour", "Request", "Server", "answering", "closed_port", "http", "serving"]
+__all__ = ["Behaviour", "Request", "Server", "answering", "http", "serving"]
 
 
 class Request(Struct):
@@ -118,12 +118,3 @@ def _read(connection: socket.socket) -> Request:
     while len(body) < int(headers.get("content-length", 0)):
         body += connection.recv(65536)
     return Request(method, path, headers, body)
-
-
-def closed_port() -> int:
-    """A port on which nothing listens, and nothing will."""
-    taken = socket.socket()
-    taken.bind(("127.0.0.1", 0))
-    port: int = taken.getsockname()[1]
-    taken.detach()  # It stays bound, so that nobody else is given the port.
-    return port

@@ -24,7 +24,8 @@ from agents.razar.connectors.settings import SettingsError, configured, metrics_
 from razar.crown_embedded import embedded_crown
 from razar.metrics import Store, init_metrics
 from razar.projections import metrics_server
-from tests.agents.server import Request, answering, closed_port, http, serving
+from tests.agents.server import Request, answering, http, serving
+from tests.support.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / "scripts" / "health_check_connectors.py"
@@ -120,7 +121,7 @@ def test_each_unhealthy_one_has_a_hint() -> None:
         serving(answering(http("", 302, Location="http://evil/"))) as moved,
         serving(answering(http("up 1"))) as other,
     ):
-        connectors = {"ill": ill.port, "locked-one": locked.port, "moved": moved.port, "gone": closed_port()}
+        connectors = {"ill": ill.port, "locked-one": locked.port, "moved": moved.port, "gone": free_port()}
         code, out, err = check(
             "--json",
             CROWN_WS_URL=f"ws://localhost:{other.port}/",
@@ -154,7 +155,7 @@ def test_each_unhealthy_one_has_a_hint() -> None:
 )
 def test_a_crown_that_cannot_be_asked(url: str, words: str) -> None:
     (row, _) = check_all(
-        {"CROWN_WS_URL": url.format(closed=closed_port()), "RAZAR_METRICS_PORT": "0"}, timeout=5
+        {"CROWN_WS_URL": url.format(closed=free_port()), "RAZAR_METRICS_PORT": "0"}, timeout=5
     )
     assert row.status == "unhealthy" and words in row.hint
 
@@ -259,7 +260,7 @@ def test_a_remote_agent_that_is_not_well(answer: bytes, status: int | None, word
 
 
 def test_the_default_metrics_endpoint_is_only_missed_where_somebody_configured_it() -> None:
-    port = closed_port()
+    port = free_port()
     environ = {"RAZAR_METRICS_PORT": str(port)}
     (_, row) = check_all(environ, timeout=5)
     assert row.status == "unhealthy" and "no mission runs here" in row.hint

@@ -29,7 +29,8 @@ from agents.razar.proposals.tool_calls import read_proposal
 from agents.razar.providers.call import call
 from agents.razar.providers.kimi2 import PROVIDER
 from agents.razar.web.own_keys import WITHHELD
-from tests.agents.server import Behaviour, Request, answering, closed_port, http, serving
+from tests.agents.server import Behaviour, Request, answering, http, serving
+from tests.support.ports import free_port
 
 KEY = "k-hostile-0123456789abcdef"
 CERTIFICATE = Path(__file__).parent.parent / "crown" / "tls" / "localhost.pem"
@@ -173,7 +174,7 @@ def test_a_server_that_does_not_take_the_request() -> None:
 
 
 def test_nobody_there() -> None:
-    error = failure(f"http://localhost:{closed_port()}/v1")
+    error = failure(f"http://localhost:{free_port()}/v1")
     assert type(error) is UnreachableError and error.retryable and "nothing listens there" in str(error)
     error = failure("http://no-such-host.invalid/v1")
     assert type(error) is UnreachableError and "cannot be resolved" in str(error)

@@ -112,6 +112,11 @@ class Mission:
         }
         return kept | {"PYTHONPATH": str(REPOSITORY), "RAZAR_METRICS_PORT": "0"} | self.environment | more
 
+    def program(self, code: str) -> None:
+        """Have the supervisor run this Python first."""
+        (self.folder / "sitecustomize.py").write_text(code)
+        self.environment["PYTHONPATH"] = f"{self.folder}:{REPOSITORY}"
+
     # -- what it wrote ------------------------------------------------------------------------
 
     @property

@@ -111,9 +111,8 @@ def test_supervisors_killed_on_a_full_disk_leave_no_second_copy(mission: Make, t
             one.stop(signal.SIGKILL)
             one.start("--logs", "disk/logs")
             until_sync(lambda: "Mission demo complete" in one.out)
-            until_sync(
-                lambda: len(copies(disk)) == 1
-            )  # It is healthy an instant before its `touch` has ended.
+            # It is healthy an instant before its `touch` has ended.
+            until_sync(lambda: len(copies(disk)) == 1)
             assert "a is left over from a supervisor that was killed" in one.err
         assert one.stop() == 0
         assert copies(disk) == [] and (one.logs / "razar.lock").read_text() == ""

@@ -15,7 +15,6 @@ import pytest
 from razar.crown_embedded import embedded_crown
 from tests.boot.checks import healthy_remains, holding
 from tests.boot.mission import Mission, script, service
-from tests.boot.test_own_faults import program
 from tests.crown.support import YES, brief_of, frame, listening, upgrade
 from tests.support.ports import free_port
 from tests.support.waiting import until_sync
@@ -116,7 +115,7 @@ runtime.HOLD_LOOK = 0.01
 
 async def test_a_component_in_downtime_is_held_and_ignites_when_it_is_over(mission: Make) -> None:
     one = mission(service("a"), service("b", depends_on=["a"]), service("c"), crown={"required_model": None})
-    program(one, CLOCK)
+    one.program(CLOCK)
     downtime = {"a": {"reason": "new release", "until": time.time() + 1800}}
     async with crown([], downtime=downtime) as url:
         await asyncio.to_thread(one.start, CROWN_WS_URL=url)

@@ -19,12 +19,6 @@ from tests.support.waiting import until_sync
 Make = Callable[..., Mission]
 
 
-def program(mission: Mission, code: str) -> None:
-    """Have the supervisor run ``code`` first."""
-    (mission.folder / "sitecustomize.py").write_text(code)
-    mission.environment["PYTHONPATH"] = f"{mission.folder}:{REPOSITORY}"
-
-
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -37,8 +31,7 @@ def test_a_launch_that_fails_in_an_unexpected_way_is_a_failed_launch(
 ) -> None:
     """The mission can be stopped afterwards, and the component is tried again."""
     one = mission(service("a"), service("b", health={"notify": True}, retries=1), ignition="parallel")
-    program(
-        one,
+    one.program(
         "from razar.probes import notify_socket\n"
         "class Socket(notify_socket.NotifySocket):\n"
         f"    def __init__(self): raise {fault}\n"

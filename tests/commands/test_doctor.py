@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from tests.boot.mission import http_service
 from tests.commands.mission import Folder, component, razar, running
+from tests.support.ports import free_port
 
 WEB = component("web", "exec sleep 1000")
 
@@ -26,15 +25,6 @@ def rows(folder: Path, *argv: str, **more: str) -> dict[str, dict[str, Any]]:
     assert done.returncode == (1 if any(row["status"] == "fail" for row in found) else 0)
     assert all(row["advice"] for row in found if row["status"] != "ok"), found
     return {row["check"]: row for row in found}
-
-
-@contextmanager
-def unheard() -> Iterator[int]:
-    """A port that nobody listens on, kept from everybody who lets the kernel choose one."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
 
 
 def test_a_sound_folder_has_no_fault_of_its_own(tmp_path: Path) -> None:
@@ -76,7 +66,7 @@ def test_a_running_mission_is_told_and_its_ports_are_its_own(shared: Folder) -> 
 
 
 def test_a_port_of_what_a_killed_supervisor_has_left_is_free_for_the_next_boot(tmp_path: Path) -> None:
-    with unheard() as port, running(tmp_path, http_service("web", port)) as folder:
+    with running(tmp_path, http_service("web", free_port())) as folder:
         folder.kill()
         found = rows(tmp_path)
         assert (found["leftovers"]["status"], found.get("ports")) == ("warn", None)
@@ -84,8 +74,8 @@ def test_a_port_of_what_a_killed_supervisor_has_left_is_free_for_the_next_boot(t
 
 
 def test_taken_ports_are_named_with_their_holder(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, unheard() as free:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port, free = taken.getsockname()[1], free_port()
         Folder(tmp_path, {**WEB, "health": f"tcp://127.0.0.1:{port}"})
         found = rows(tmp_path, RAZAR_METRICS_PORT=str(port))
         assert found["ports"]["status"] == "fail"
@@ -108,8 +98,8 @@ def test_taken_ports_are_named_with_their_holder(tmp_path: Path) -> None:
     ],
 )
 def test_crown(tmp_path: Path, url: str, policy: str, more: dict[str, str], status: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, unheard() as free:
-        url = url.format(taken=taken.getsockname()[1], free=free)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = url.format(taken=taken.getsockname()[1], free=free_port())
         folder = Folder(tmp_path, WEB)
         config = json.loads((tmp_path / "boot_config.json").read_text())
         (tmp_path / "boot_config.json").write_text(

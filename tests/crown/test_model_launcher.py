@@ -21,6 +21,7 @@ import pytest
 
 from razar.config.model import CrownSettings
 from razar.crown.model_launcher import find_launcher, launch_model
+from tests.support.ports import free_port
 from tests.support.waiting import until, until_sync
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,11 +77,7 @@ class Machine:
             found = shutil.which(tool)
             assert found is not None, f"{tool} is needed by the tests"
             (self.bin / tool).symlink_to(found)
-        # Bound without listening it is nobody else's, and who sets SO_REUSEADDR may listen on it.
-        self.reserved = socket.socket()
-        self.reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.reserved.bind(("127.0.0.1", 0))
-        self.port = self.reserved.getsockname()[1]
+        self.port = free_port()
         self.environ = {
             "PATH": str(self.bin),
             "HOME": str(folder),
@@ -114,8 +111,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
-    with machine.reserved:
-        yield machine
+    yield machine
     for entry in machine.started():
         _end(entry["pid"])
 

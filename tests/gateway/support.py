@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Behaviour", "Gateway", "Servant", "closed_port", "gateway", "servant"]
+__all__ = ["Behaviour", "Gateway", "Servant", "gateway", "servant"]
 
 #: What a servant does with a request; it writes the response itself.
 Behaviour = Callable[["Handler", dict[str, Any]], None]
@@ -205,15 +204,6 @@ def closes_kept_connections(handler: Handler, body: dict[str, Any]) -> None:
         return
     handler.answered = True  # type: ignore[attr-defined]
     says("hello")(handler, body)
-
-
-def closed_port() -> int:
-    """Return a port on which nothing listens, and nothing will."""
-    taken = socket.socket()
-    taken.bind(("127.0.0.1", 0))
-    port: int = taken.getsockname()[1]
-    taken.detach()  # It stays bound, so that nobody else is given the port.
-    return port
 
 
 class Gateway:

@@ -20,7 +20,6 @@ from tests.gateway.support import (
     MARKED,
     TOOL_CALL,
     Handler,
-    closed_port,
     completion,
     fails,
     gateway,
@@ -30,6 +29,7 @@ from tests.gateway.support import (
     sends,
     servant,
 )
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 
@@ -219,7 +219,7 @@ def test_kimicho_answers_last(stream: bool, tmp_path: Path) -> None:
 
 
 def test_kimicho_down_as_well(tmp_path: Path) -> None:
-    kimicho = {"endpoint": f"http://key-of-k2:s3cret@127.0.0.1:{closed_port()}", "timeout": 1}
+    kimicho = {"endpoint": f"http://key-of-k2:s3cret@127.0.0.1:{free_port()}", "timeout": 1}
     with crowned(tmp_path, hanging="ab", kimicho=kimicho) as (at, [first, second]):
         first.behaviour = second.behaviour = hangs
         with pytest.raises(openai.InternalServerError) as failed:

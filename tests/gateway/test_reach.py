@@ -20,7 +20,6 @@ from neoabzu_crown import Router
 from tests.gateway.openai_client import USER, client, crowned, looked_at
 from tests.gateway.support import (
     Handler,
-    closed_port,
     closes_kept_connections,
     environment,
     fails,
@@ -28,6 +27,7 @@ from tests.gateway.support import (
     says,
     servant,
 )
+from tests.support.ports import free_port
 from tests.support.waiting import until_sync
 
 
@@ -165,7 +165,7 @@ def test_a_servant_nobody_asks_is_looked_at() -> None:
 
 def test_a_servant_that_was_never_heard_is_not_ready(tmp_path: Path) -> None:
     """All are looked at as soon as the gateway serves; one that says nothing does not hold up the others."""
-    gone = {"name": "gone", "url": f"http://127.0.0.1:{closed_port()}"}
+    gone = {"name": "gone", "url": f"http://127.0.0.1:{free_port()}"}
     with socket.create_server(("127.0.0.1", 0)) as mute, servant() as one:
         silent = {"name": "silent", "url": f"http://127.0.0.1:{mute.getsockname()[1]}"}
         with gateway(tmp_path, {"servants": [gone, silent], "kimicho": False}) as at:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import neoabzu_crown as crown
-from tests.gateway.support import Servant, closed_port, fails, says, servant
+from tests.gateway.support import Servant, fails, says, servant
 from tests.support.limited import DOUBLED, run_limited
+from tests.support.ports import free_port
 
 USER = [{"role": "user", "content": "please refactor this"}]
 
@@ -215,7 +216,7 @@ def test_nobody_to_ask() -> None:
 
 
 def test_a_look_at_the_servants(two: list[Servant]) -> None:
-    gone = entry("gone", f"http://127.0.0.1:{closed_port()}")
+    gone = entry("gone", f"http://127.0.0.1:{free_port()}")
     router = crown.Router({"servants": [entry("a", two[0]), gone]})
     for _ in range(3):
         status = {each["name"]: each["healthy"] for each in router.check()}

@@ -22,7 +22,6 @@ from tests.gateway.support import (
     MARKED,
     Handler,
     Servant,
-    closed_port,
     completion,
     fails,
     hangs,
@@ -31,6 +30,7 @@ from tests.gateway.support import (
     servant,
 )
 from tests.support.limited import DOUBLED, run_limited
+from tests.support.ports import free_port
 
 KEY = "sk-very-secret-key"
 USER = [{"role": "user", "content": "hello"}]
@@ -232,7 +232,7 @@ def test_the_key_does_not_follow_a_redirect(k2: Servant) -> None:
 
 
 def test_nobody_there(k2: Servant) -> None:
-    kimicho.init_kimicho(f"http://user:pa55w0rd@127.0.0.1:{closed_port()}", timeout=1)
+    kimicho.init_kimicho(f"http://user:pa55w0rd@127.0.0.1:{free_port()}", timeout=1)
     with pytest.raises(kimicho.UpstreamError, match="nothing listens") as failed:
         kimicho.fallback_k2("hi")
     assert "pa55w0rd" not in str(failed.value)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.boot.mission import Mission
+from tests.boot.mission import Mission, service
+from tests.recovery.support import broken
 
 
 @pytest.fixture
@@ -19,3 +21,11 @@ def missions() -> Iterator[list[Mission]]:
             mission.process.kill()
             mission.process.wait()
             mission.boot("--no-repair")  # Ends what the killed one left behind.
+
+
+@pytest.fixture
+def degradable(tmp_path: Path, missions: list[Mission]) -> Mission:
+    """A mission that goes on without its broken service."""
+    mission = Mission(tmp_path, broken(tmp_path, criticality="optional"), service("other"))
+    missions.append(mission)
+    return mission

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.agents.server import serving
-from tests.boot.mission import Mission, service
+from tests.boot.mission import Mission
 from tests.recovery.support import (
     MENDED,
     SOURCE,
@@ -17,6 +17,11 @@ from tests.recovery.support import (
     repaired_by,
 )
 from tests.support.waiting import until_sync
+
+#: What the patched program does makes its file unwritable: a folder with something in it has its name.
+HARMFUL = (
+    "    import os; os.rename('src/service.py', 'src/away'); os.makedirs('src/service.py/x'); return 1 / 0\n"
+)
 
 
 def test_a_patch_on_trial_is_undone_when_razar_is_killed(tmp_path: Path, missions: list[Mission]) -> None:
@@ -39,11 +44,9 @@ def test_a_patch_on_trial_is_undone_when_razar_is_killed(tmp_path: Path, mission
 def test_a_patch_that_cannot_be_undone_is_told_as_such_and_undone_by_the_next_start(
     tmp_path: Path, missions: list[Mission]
 ) -> None:
-    # What the patched program does makes its file unwritable: a folder with something in it has its name.
-    harmful = "    import os; os.rename('src/service.py', 'src/away'); os.makedirs('src/service.py/x'); return 1 / 0\n"
     mission = Mission(tmp_path, broken(tmp_path))
     missions.append(mission)
-    with serving(mend(proposal(new=harmful))) as server:
+    with serving(mend(proposal(new=HARMFUL))) as server:
         assert repaired_by(mission, server).boot("--remote-attempts", "1") == 1
     (id,) = {entry["id"] for entry in patches(mission)}
     told = [line for line in mission.log if f"repair {id} could not be undone" in line]
@@ -69,37 +72,32 @@ def test_a_patch_that_cannot_be_undone_is_told_as_such_and_undone_by_the_next_st
 
 
 def test_a_patch_that_could_be_undone_only_later_is_undone_at_the_end(
-    tmp_path: Path, missions: list[Mission]
+    tmp_path: Path, degradable: Mission
 ) -> None:
-    harmful = "    import os; os.rename('src/service.py', 'src/away'); os.makedirs('src/service.py/x'); return 1 / 0\n"
-    mission = Mission(tmp_path, broken(tmp_path, criticality="optional"), service("other"))
-    missions.append(mission)
-    with serving(mend(proposal(new=harmful))) as server:
-        repaired_by(mission, server).start("--remote-attempts", "1")
-        mission.wait_for_state("service", "quarantined")
+    with serving(mend(proposal(new=HARMFUL))) as server:
+        repaired_by(degradable, server).start("--remote-attempts", "1")
+        degradable.wait_for_state("service", "quarantined")
         (tmp_path / "src/service.py/x").rmdir()
         (tmp_path / "src/service.py").rmdir()
-        assert mission.stop() == 0, mission.err
+        assert degradable.stop() == 0, degradable.err
     assert (tmp_path / "src/service.py").read_text() == SOURCE
-    assert any("is undone after all" in line for line in mission.log)
+    assert any("is undone after all" in line for line in degradable.log)
 
 
 def test_a_start_that_cannot_record_what_it_undoes_says_so_and_boots(
-    tmp_path: Path, missions: list[Mission]
+    tmp_path: Path, degradable: Mission
 ) -> None:
     slow = "    import time; time.sleep(1000)\n"
-    mission = Mission(tmp_path, broken(tmp_path, criticality="optional"), service("other"))
-    missions.append(mission)
     with serving(mend(proposal(new=slow))) as server:
-        repaired_by(mission, server).start()
+        repaired_by(degradable, server).start()
         until_sync(lambda: slow in (tmp_path / "src/service.py").read_text())
-        mission.wait_for_state("service", "igniting")
-        assert mission.process is not None
-        mission.process.kill()
-        mission.process.wait()
-    record = mission.logs / "razar_ai_patches.json"
+        degradable.wait_for_state("service", "igniting")
+        assert degradable.process is not None
+        degradable.process.kill()
+        degradable.process.wait()
+    record = degradable.logs / "razar_ai_patches.json"
     record.unlink()
     record.mkdir()
-    assert mission.boot("--no-repair") == 0, mission.err
+    assert degradable.boot("--no-repair") == 0, degradable.err
     assert (tmp_path / "src/service.py").read_text() == SOURCE
-    assert any("razar_ai_patches.json: Is a directory" in line for line in mission.log)
+    assert any("razar_ai_patches.json: Is a directory" in line for line in degradable.log)
